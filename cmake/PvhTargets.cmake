@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: BSD-2-Clause
+# The three shapes of target in this tree. A library is a folder lib/<name>; its public headers are in
+# include/pvh/<name>, its tests beside the code.
+
+# Compiled for a kernel: no exceptions, no RTTI, no heap, no SSE (an interrupt must not clobber it), no red zone
+# (an interrupt would overwrite it), no static guards (there is no runtime to serve them), no unwinding tables.
+set(PVH_FREESTANDING_FLAGS
+    -ffreestanding -fno-exceptions -fno-rtti -mno-red-zone -fno-threadsafe-statics -fno-stack-protector
+    -fno-asynchronous-unwind-tables -fno-pic -fno-pie)
+if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
+  # clang refuses the long double in libstdc++'s own headers under -mgeneral-regs-only.
+  list(APPEND PVH_FREESTANDING_FLAGS -mno-mmx -mno-sse)
+else()
+  list(APPEND PVH_FREESTANDING_FLAGS -mgeneral-regs-only)
+endif()
+
+# pvh_library(NAME [FREESTANDING] SOURCES ... [PUBLIC targets...] [PRIVATE targets...])
+# makes pvh_NAME (alias pvh::NAME). FREESTANDING makes its twin pvh_NAME_freestanding from the same sources too.
+function(pvh_library name)
+  cmake_parse_arguments(A "FREESTANDING" "" "SOURCES;PUBLIC;PRIVATE" ${ARGN})
+  add_library(pvh_${name} STATIC ${A_SOURCES})
+  add_library(pvh::${name} ALIAS pvh_${name})
+  target_include_directories(pvh_${name} PUBLIC $<BUILD_INTERFACE:${CMAKE_CURRENT_SOURCE_DIR}/include>)
+  target_link_libraries(pvh_${name} PUBLIC ${A_PUBLIC} PRIVATE ${A_PRIVATE} pvh_warnings pvh_sanitizers)
+  pvh_check_headers(${name})
+  if(A_FREESTANDING)
+    set(twins ${A_PUBLIC})
+    list(TRANSFORM twins REPLACE "^pvh::(.*)$" "pvh_\\1_freestanding")
+    add_library(pvh_${name}_freestanding STATIC ${A_SOURCES})
+    target_include_directories(pvh_${name}_freestanding
+                               PUBLIC $<BUILD_INTERFACE:${CMAKE_CURRENT_SOURCE_DIR}/include>)
+    target_compile_options(pvh_${name}_freestanding PRIVATE ${PVH_FREESTANDING_FLAGS} -O2)
+    target_link_libraries(pvh_${name}_freestanding PUBLIC ${twins} PRIVATE pvh_warnings)
+  endif()
+endfunction()
+
+# Every public header is compiled alone and included twice: it stands by itself and is guarded.
+function(pvh_check_headers name)
+  file(GLOB headers CONFIGURE_DEPENDS RELATIVE ${CMAKE_CURRENT_SOURCE_DIR}/include
+       ${CMAKE_CURRENT_SOURCE_DIR}/include/pvh/${name}/*.hpp)
+  foreach(header IN LISTS headers)
+    string(MAKE_C_IDENTIFIER ${header} id)
+    set(source ${CMAKE_CURRENT_BINARY_DIR}/header_check/${id}.cpp)
+    file(CONFIGURE OUTPUT ${source} CONTENT "#include <${header}>\n#include <${header}>\n")
+    list(APPEND sources ${source})
+  endforeach()
+  if(sources)
+    add_library(pvh_${name}_headers OBJECT ${sources})
+    target_compile_options(pvh_${name}_headers PRIVATE -O0)
+    target_link_libraries(pvh_${name}_headers PRIVATE pvh_${name} pvh_warnings)
+  endif()
+endfunction()
+
+# pvh_test(NAME SOURCES ... [LINK targets...]) makes the GoogleTest program bin/tests/NAME.
+function(pvh_test name)
+  cmake_parse_arguments(A "" "" "SOURCES;LINK" ${ARGN})
+  add_executable(${name} ${A_SOURCES})
+  target_link_libraries(${name} PRIVATE ${A_LINK} GTest::gmock_main pvh_warnings pvh_sanitizers)
+  target_include_directories(${name} PRIVATE ${CMAKE_SOURCE_DIR})
+  target_compile_definitions(${name} PRIVATE PVH_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
+  set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin/tests)
+  add_test(NAME ${name} COMMAND ${name})
+endfunction()
+
+# pvh_fuzzer(NAME SOURCES ... [LINK targets...]) makes the libFuzzer program bin/fuzz/NAME in the fuzz preset.
+function(pvh_fuzzer name)
+  if(NOT PVH_FUZZ)
+    return()
+  endif()
+  cmake_parse_arguments(A "" "" "SOURCES;LINK" ${ARGN})
+  add_executable(${name} ${A_SOURCES})
+  target_link_libraries(${name} PRIVATE ${A_LINK} pvh_warnings pvh_sanitizers)
+  target_link_options(${name} PRIVATE -fsanitize=fuzzer)
+  target_include_directories(${name} PRIVATE ${CMAKE_SOURCE_DIR})
+  set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin/fuzz)
+endfunction()
