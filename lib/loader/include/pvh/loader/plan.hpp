@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// Where everything goes: a pure value, made from an Image and a request, that says every byte of
+// guest memory the loader will write, the memory map that the guest is handed, and the registers it
+// starts with. `pvh run` writes it, `pvh layout` prints it.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <expected>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <pvh/base/address.hpp>
+#include <pvh/base/bytes.hpp>
+#include <pvh/base/fault.hpp>
+#include <pvh/guest_memory/guest_memory.hpp>
+#include <pvh/loader/image.hpp>
+#include <pvh/memory_map/map.hpp>
+
+namespace pvh::loader {
+
+enum class PlanError {
+  kBadImage,            // the image has problems; the first is quoted
+  kOutsideRam,          // a segment does not lie in the guest's RAM
+  kOverlapsReserved,    // a segment lies on boot data or tables that cannot move
+  kModuleTooLarge,      // no free run of RAM is long enough
+  kCommandLineTooLong,  // likewise, or longer than this shape's peer allows
+  kCommandLineHasNul,   // the guest would not see what follows
+  kTooManyModules,      // more than this shape's peer passes, or than fit in 32 bits
+  kNoRoomForBootData,   // start_info and what it points to
+  kNoRam,               // the request has none
+  kBadRequest           // tables that overlap, RAM that is not whole pages, ...
+};
+
+[[nodiscard]] base::Explanation explain(PlanError code);
+using PlanFault = base::Fault<PlanError>;
+
+// Whose placement and memory map the guest sees. kStrict is ours: sorted, disjoint, page-granular
+// where RAM, and every byte that the loader wrote inside an entry. The others reproduce a peer, its
+// faults included.
+enum class Shape { kStrict, kQemu, kQboot, kFirecracker, kCloudHypervisor, kXen };
+
+[[nodiscard]] std::string_view to_string(Shape shape);
+[[nodiscard]] std::optional<Shape> shape_from_string(std::string_view name);
+
+// RAM as this project's machine has it: from 0 up to the hole at 3 GiB, the rest from 4 GiB up.
+// `size` is rounded up to a whole page. Empty when size is 0 or does not fit below 2^46.
+[[nodiscard]] std::vector<base::Range> ram_ranges(base::ByteSize size);
+
+// Where the machine shall put its own tables so that they fit into this shape.
+struct TablePlacement {
+  base::Range acpi;         // room for everything but the RSDP
+  base::PhysAddr rsdp;      // 36 bytes
+  base::PhysAddr mp_table;  // the floating pointer; the table follows it
+  bool passes_rsdp;         // whether start_info.rsdp_paddr is set
+};
+[[nodiscard]] TablePlacement table_placement(Shape shape, const std::vector<base::Range>& ram);
+
+struct ModuleRequest {
+  std::string name;  // for messages and pictures
+  base::Bytes content;
+  std::string command_line;
+};
+
+// Bytes that the machine has already decided upon: ACPI tables, the RSDP, the MP table.
+struct TableRequest {
+  std::string name;
+  base::PhysAddr address;
+  std::vector<std::byte> content;
+  memory_map::Type type;  // how the map has to call them: kAcpi, kNvs or kReserved
+};
+
+struct PlanRequest {
+  std::vector<base::Range> ram;  // sorted, whole pages
+  std::string command_line;
+  std::vector<ModuleRequest> modules;
+  std::vector<TableRequest> tables;
+  std::optional<base::PhysAddr> rsdp;
+  std::uint32_t start_info_version = 1;  // 0 or 1; 0 leaves the memory map out
+  Shape shape = Shape::kStrict;
+  bool poison =
+      false;  // hostile but legal values in everything that the protocol leaves unspecified
+};
+
+enum class PieceKind {
+  kSegment,
+  kModule,
+  kModuleCommandLine,
+  kModuleList,
+  kCommandLine,
+  kStartInfo,
+  kMemoryMap,
+  kGdt,
+  kTss,
+  kTable
+};
+[[nodiscard]] std::string_view to_string(PieceKind kind);
+
+// A run of guest memory that the loader fills: with `content`, then with zeroes up to the end of
+// `range`.
+struct Piece {
+  PieceKind kind;
+  std::string name;  // "segment 2", the module's name, ...
+  base::Range range;
+  base::Bytes content;  // in the image, the request or `owned`; never longer than range
+  std::vector<std::byte> owned;
+};
+
+// A segment register as VMX and SVM keep it.
+struct SegmentState {
+  std::uint16_t selector;
+  std::uint64_t base;
+  std::uint32_t limit;
+  std::uint8_t type;  // with the accessed or busy bit
+  bool present, system, db, granularity;
+  std::uint8_t dpl;
+};
+
+struct TableRegister {
+  base::PhysAddr base;
+  std::uint16_t limit;
+};
+
+// Registers at the first instruction (docs/misc/pvh.pandoc in xen.git): EBX, CR0 = PE, CR4 = 0,
+// flat segments, TR a busy 32-bit TSS. The rest is unspecified: zero, or hostile under `poison`.
+struct EntryState {
+  std::uint32_t eip, eax, ebx, ecx, edx, esi, edi, ebp, esp, eflags;
+  std::uint32_t cr0, cr3, cr4;
+  SegmentState cs, ds, es, fs, gs, ss, tr, ldtr;
+  TableRegister gdtr, idtr;
+};
+
+struct Plan {
+  std::vector<Piece> pieces;  // sorted by address; no two overlap
+  std::vector<memory_map::RawEntry>
+      memory_map;  // as it is handed over (and printed even for version 0)
+  EntryState entry;
+  base::PhysAddr start_info;
+  std::uint64_t load_offset = 0;  // added to every p_paddr when the image was relocated
+
+  Plan() = default;
+  Plan(Plan&&) = default;
+  Plan& operator=(Plan&&) = default;
+  Plan(const Plan&) = delete;
+  Plan& operator=(const Plan&) = delete;
+};
+
+// `image` and `request` must outlive the Plan: it refers to their bytes.
+[[nodiscard]] std::expected<Plan, PlanFault> make_plan(const Image& image,
+                                                       const PlanRequest& request);
+
+// Writes every piece. The memory must have the request's RAM and be zeroed, as GuestMemory::create
+// leaves it.
+[[nodiscard]] guest_memory::Result<void> write(const Plan& plan, guest_memory::GuestMemory& memory);
+
+}  // namespace pvh::loader
