@@ -1,0 +1,36 @@
+#!/bin/sh
+# SPDX-License-Identifier: BSD-2-Clause
+# The init of a test guest (Debian's stock kernel under our monitor). The kernel command line says what it does:
+#   pvh.test=poweroff | reboot | panic | report | shell      (shell when nothing is said)
+# In every mode it first prints PVH-TEST-INIT-REACHED on the console.
+/bin/busybox mkdir -p /dev /proc /sys /tmp /root /usr/bin /usr/sbin
+/bin/busybox --install -s
+mount -t proc proc /proc
+mount -t sysfs sysfs /sys
+mount -t devtmpfs devtmpfs /dev
+
+mode=shell
+for word in $(cat /proc/cmdline); do
+    case $word in pvh.test=*) mode=${word#pvh.test=} ;; esac
+done
+
+echo PVH-TEST-INIT-REACHED
+case $mode in
+poweroff) ;;
+reboot) reboot -f ;;
+panic) echo c >/proc/sysrq-trigger ;;
+report)
+    echo "MEMTOTAL $(awk '/^MemTotal:/ { print $2 }' /proc/meminfo)"
+    echo "CPUS $(grep -c '^processor' /proc/cpuinfo)"
+    echo "CMDLINE $(cat /proc/cmdline)"
+    echo "MEMORY-MAP-BEGIN"
+    dmesg | sed -n 's/^.*\(BIOS-e820: \|e820: \)/\1/p'
+    echo "MEMORY-MAP-END"
+    ;;
+shell)
+    echo "This is a shell in the test guest (busybox). Leave it with 'exit' or Ctrl-D; the guest then powers off."
+    setsid cttyhack sh
+    ;;
+*) echo "PVH-TEST-INIT: pvh.test=$mode is unknown" ;;
+esac
+poweroff -f

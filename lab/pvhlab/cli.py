@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The lab's command line."""
+
+import argparse
+import json
+import os
+import pathlib
+import signal
+import sys
+import types
+
+from . import prepare, session
+from .errors import LAB_FAILED, USAGE, LabError
+
+_DESCRIPTION = "Runs a command where KVM is real: in a Linux under QEMU's software emulation of a CPU with SVM."
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> None:  # type: ignore[override]
+        raise LabError(f"{message}\n{self.format_usage().rstrip()}", USAGE)
+
+
+class _Interrupted(BaseException):
+    """A signal that asks us to end."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+def _interrupt(number: int, _frame: types.FrameType | None) -> None:
+    raise _Interrupted(number)
+
+
+def _parser() -> _Parser:
+    parser = _Parser(prog="lab", description=_DESCRIPTION)
+    commands = parser.add_subparsers(dest="verb", required=True, metavar="VERB", parser_class=_Parser)
+
+    def verb(name: str, words: str) -> _Parser:
+        command = commands.add_parser(name, help=words, description=words)
+        command.add_argument("--cache", type=pathlib.Path, metavar="DIR", help="default: $PVH_LAB_CACHE, build/lab")
+        return command
+
+    verb("prepare", "download, build and save what runs start from; does nothing when it is there")
+    run = verb("run", "run COMMAND in L1 with its streams, terminal and exit status")
+    run.usage = "lab run [options] -- COMMAND [ARGUMENT...]"
+    run.add_argument("--timeout", type=float, default=120, metavar="S", help="for the command (default 120)")
+    run.add_argument("--file", action="append", default=[], metavar="PATH", help="bring this file too")
+    run.add_argument("--get", action="append", default=[], metavar="INSIDE=PATH", help="fetch a file afterwards")
+    run.add_argument("--retries", type=int, default=1, metavar="N", help="when L1 hung before any output (default 1)")
+    run.add_argument("--hold", action="store_true", help="give the output when the command has ended: always retryable")
+    run.add_argument("--pvh", metavar="PATH", help="what the word pvh stands for as COMMAND")
+    verb("paths", "print what was prepared, as JSON")
+    initrd = verb("initrd", "write the test guest's initrd")
+    initrd.add_argument("-o", "--output", type=pathlib.Path, required=True, metavar="FILE")
+    return parser
+
+
+def _run(arguments: argparse.Namespace, cache: pathlib.Path, command: list[str]) -> int:
+    if not command:
+        raise LabError("run: there is no command; put it after --", USAGE)
+    if not 0 < arguments.timeout < 1e6:
+        raise LabError("run: --timeout is a number of seconds above 0", USAGE)
+    if arguments.retries < 0:
+        raise LabError("run: --retries is 0 or more", USAGE)
+    wanted = {}
+    for word in arguments.get:
+        inside, equals, outside = word.partition("=")
+        if not inside or not equals or not outside:
+            raise LabError(f"run: --get {word}: is not PATH_IN_L1=PATH_HERE", USAGE)
+        wanted[os.path.abspath(inside)] = outside
+    return session.run(
+        session.Request(
+            cache=cache,
+            command=command,
+            timeout=arguments.timeout,
+            retries=arguments.retries,
+            hold=arguments.hold,
+            files=arguments.file,
+            wanted=wanted,
+            pvh=arguments.pvh,
+        )
+    )
+
+
+def _dispatch(words: list[str]) -> int:
+    split = words.index("--") if "--" in words else len(words)
+    arguments = _parser().parse_args(words[:split])
+    cache = (arguments.cache or prepare.default_cache()).absolute()
+    if arguments.verb == "run":
+        return _run(arguments, cache, words[split + 1 :])
+    if split != len(words):
+        raise LabError(f"{arguments.verb}: takes no command", USAGE)
+    if arguments.verb == "prepare":
+        prepare.prepare(cache)
+    else:
+        with prepare.held(cache) as snapshot:
+            artefacts = snapshot.read()["artefacts"]
+        if arguments.verb == "paths":
+            print(json.dumps(artefacts, indent=2))
+        else:
+            arguments.output.write_bytes(pathlib.Path(artefacts["l2-initrd"]).read_bytes())
+    return 0
+
+
+def _open_standard_streams() -> None:
+    """A stream that our caller closed must not become the number of some other file."""
+    while (fd := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(fd)
+
+
+def main() -> int:
+    _open_standard_streams()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
+    try:
+        return _dispatch(sys.argv[1:])
+    except LabError as error:
+        print(f"lab: {error}", file=sys.stderr)
+        return error.status
+    except BrokenPipeError:
+        return 128 + signal.SIGPIPE
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"lab: {where}{error.strerror}", file=sys.stderr)
+        return LAB_FAILED
+    except _Interrupted as interrupted:
+        # Everything is undone; now end the way the signal ends a program.
+        signal.signal(interrupted.number, signal.SIG_DFL)
+        os.kill(os.getpid(), interrupted.number)
+        return 128 + interrupted.number
