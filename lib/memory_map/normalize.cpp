@@ -113,10 +113,7 @@ std::expected<std::span<Entry>, MapError> normalize(std::span<const RawEntry> in
     }
     collector.add(segment.first, segment.last, Type{segment.type});
   });
-  report.needed = collector.needed();
-  report.dropped_ranges = collector.dropped_ranges();
-  report.dropped_ram = collector.dropped_ram();
-  return collector.finish();
+  return collector.finish(report);
 }
 
 }  // namespace pvh::memory_map

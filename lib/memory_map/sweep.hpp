@@ -13,6 +13,7 @@
 #include <pvh/base/address.hpp>
 #include <pvh/base/checked.hpp>
 #include <pvh/memory_map/map.hpp>
+#include <pvh/memory_map/normalize.hpp>
 
 namespace pvh::memory_map::internal {
 
@@ -154,7 +155,11 @@ class Collector {
     std::push_heap(out_.begin(), out_.end(), worth_more);
   }
 
-  [[nodiscard]] constexpr std::expected<std::span<Entry>, MapError> finish() {
+  // What was kept, sorted; what was not, in `report`.
+  [[nodiscard]] constexpr std::expected<std::span<Entry>, MapError> finish(Report& report) {
+    report.needed = needed_;
+    report.dropped_ranges = dropped_ranges_;
+    report.dropped_ram = dropped_ram_;
     if (must_keep_ > out_.size()) {
       return std::unexpected(MapError{MapErrorCode::kOutputTooSmall, must_keep_});
     }
@@ -164,10 +169,6 @@ class Collector {
     }
     return out_.first(count_);
   }
-
-  [[nodiscard]] constexpr std::uint64_t needed() const { return needed_; }
-  [[nodiscard]] constexpr std::uint64_t dropped_ranges() const { return dropped_ranges_; }
-  [[nodiscard]] constexpr base::ByteSize dropped_ram() const { return dropped_ram_; }
 
  private:
   static constexpr bool worth_more(const Entry& a, const Entry& b) {
