@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // Compiling the headers checks every static_assert in them, hosted and freestanding.
+#include <pvh/abi/bzimage.hpp>
 #include <pvh/abi/e820.hpp>
 #include <pvh/abi/elf.hpp>
 #include <pvh/abi/elf_note.hpp>

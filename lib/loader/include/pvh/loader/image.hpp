@@ -19,6 +19,7 @@
 #include <pvh/base/address.hpp>
 #include <pvh/base/bytes.hpp>
 #include <pvh/base/fault.hpp>
+#include <pvh/base/mapping.hpp>
 
 namespace pvh::loader {
 
@@ -80,7 +81,8 @@ enum class NoteVerdict {
   kDescriptorSize,        // neither 4 nor 8 bytes
   kEntryAbove4GiB,        // the entry is 32-bit code
   kEntryOutsideSegments,  // nothing is loaded there
-  kTruncated              // runs past its segment or section
+  kBadValue,              // a relocation that contradicts itself
+  kTruncated              // runs past its segment, its section or the file
 };
 
 [[nodiscard]] std::string_view to_string(NoteVerdict verdict);
@@ -106,20 +108,20 @@ struct Relocation {
 };
 
 struct Image {
-  Container container;
-  Compression compression;
-  ElfClass elf_class;
-  std::uint16_t machine;  // EM_*
-  bool relocatable;       // ET_DYN
-  std::uint64_t elf_entry;
-  std::vector<Segment> segments;  // as in the file
-  std::vector<Note> notes;        // every note looked at, in the order looked at
+  Container container = Container::kElf;
+  Compression compression = Compression::kNone;
+  ElfClass elf_class = ElfClass::k64;
+  std::uint16_t machine = 0;  // EM_*
+  bool relocatable = false;   // ET_DYN
+  std::uint64_t elf_entry = 0;
+  std::vector<Segment> segments;  // as in the file; those named in `problems` too
+  std::vector<Note> notes;        // every note looked at, in the order looked at, once each
   std::optional<base::PhysAddr> pvh_entry;
   std::optional<Relocation> relocation;
   std::vector<ImageFault>
-      problems;     // what makes it unfit to boot, worst first; empty: it can be planned
-  base::Bytes elf;  // the ELF: in the file's bytes, or in `unpacked`
-  std::vector<std::byte> unpacked;  // moving the Image keeps `elf` valid; copying it is not allowed
+      problems;            // what makes it unfit to boot, worst first; empty: it can be planned
+  base::Bytes elf;         // the ELF: in the file's bytes, or in `unpacked`
+  base::Mapping unpacked;  // moving the Image keeps `elf` valid
 
   Image() = default;
   Image(Image&&) = default;
@@ -129,7 +131,7 @@ struct Image {
 };
 
 struct ImageLimits {
-  // Unpacking stops there: a few bytes of xz can name terabytes.
+  // Unpacking stops there, after each layer: a few bytes of xz can name terabytes.
   base::ByteSize unpacked{std::uint64_t{1} << 30};
 };
 
