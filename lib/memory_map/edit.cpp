@@ -132,23 +132,31 @@ bool is_ram(std::span<const Entry> map, base::Range range) {
 }
 
 std::optional<base::Range> find_free(std::span<const Entry> free, const FindOptions& options) {
+  const std::uint64_t size = options.size.value();
+  const std::uint64_t alignment = options.alignment.value();
+  // Spelt out because std::has_single_bit, and with it base::align_up, is a call into the
+  // compiler's runtime where popcnt must not be used; a kernel has no such runtime.
+  if (size == 0 || alignment == 0 || (alignment & (alignment - 1)) != 0) {
+    return std::nullopt;
+  }
+  const bool highest = options.placement == Placement::kHighest;
   std::optional<base::Range> best;
   for (const Entry& entry : free) {
     const auto room = options.within ? entry.range.intersection(*options.within) : entry.range;
     if (entry.type != Type::kRam || !room || room->size() < options.size) {
       continue;
     }
-    const bool highest = options.placement == Placement::kHighest;
-    // The highest place ends with the room; alignment then moves it down.
-    const base::PhysAddr top(room->last().value() - options.size.value() + 1);
-    const auto first =
-        highest ? top.align_down(options.alignment) : room->first().align_up(options.alignment);
-    const auto found = first ? base::Range::from_size(*first, options.size) : std::nullopt;
-    if (!found || !room->contains(*found)) {
+    // The lowest place starts with the room and alignment moves it up; the highest ends with the
+    // room and alignment moves it down. What leaves the room by that is no place.
+    const std::uint64_t low = room->first().value();
+    const std::uint64_t high = room->last().value() - (size - 1);
+    const std::uint64_t slack = highest ? high % alignment : (0 - low) % alignment;
+    if (slack > high - low) {
       continue;
     }
-    if (!best || (highest ? found->first() > best->first() : found->first() < best->first())) {
-      best = found;
+    const base::PhysAddr first(highest ? high - slack : low + slack);
+    if (!best || (highest ? first > best->first() : first < best->first())) {
+      best = base::Range::from_size(first, options.size);
     }
   }
   return best;

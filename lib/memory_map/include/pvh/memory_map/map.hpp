@@ -136,11 +136,11 @@ struct MapError {
 
 // What a map amounts to; see statistics() in edit.hpp.
 struct Statistics {
-  base::ByteSize ram;                           // all of it
-  std::uint64_t ram_ranges = 0;                 // in how many entries
-  std::optional<base::PhysAddr> last_below_4g;  // last byte of RAM below 4 GiB
-  std::optional<base::PhysAddr> last_above_4g;  // last byte of RAM at or above 4 GiB
-  std::optional<base::Range> largest;           // largest range of RAM, the lowest of equals
+  base::ByteSize ram{};                                        // all of it
+  std::uint64_t ram_ranges = 0;                                // in how many entries
+  std::optional<base::PhysAddr> last_below_4g = std::nullopt;  // last byte of RAM below 4 GiB
+  std::optional<base::PhysAddr> last_above_4g = std::nullopt;  // last byte of RAM at or above 4 GiB
+  std::optional<base::Range> largest = std::nullopt;  // largest range of RAM, the lowest of equals
 };
 
 }  // namespace pvh::memory_map

@@ -44,7 +44,7 @@ struct Report {
   std::uint64_t unknown_types = 0;   // entries whose type has no name: not RAM
   std::uint64_t sub_page_ram = 0;    // ranges of RAM without one whole page: dropped
   std::uint64_t dropped_ranges = 0;  // ranges of RAM that found no room in `out`
-  base::ByteSize dropped_ram;        // their bytes
+  base::ByteSize dropped_ram{};      // their bytes
   std::uint64_t needed = 0;          // entries that `out` needs to hold everything
 
   [[nodiscard]] constexpr bool clean() const {
