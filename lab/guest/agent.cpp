@@ -1,17 +1,18 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// The lab's agent: the one program that L1 runs. It waits in the snapshot for an order, unpacks the payload disk, runs
-// the command and carries its three streams, its terminal and its exit status between L1 and the host.
+// The lab's agent: the one program that L1 runs. It waits in the snapshot for an order, unpacks the
+// payload disk, runs the command and carries its three streams, its terminal and its exit status
+// between L1 and the host.
 //
 //   agent CONTROL_PORT STDIN_PORT PAYLOAD_DISK
 //
-// Both ports are virtio-serial ports and speak frames: one byte of type, four of length (little-endian), the payload.
-// The types are in FrameType here and in pvhlab/wire.py; the order's layout is read by Order::parse and written by
-// wire.Order.encode. Standard input has a port of its own so that a command which does not read it cannot keep a new
-// window size from arriving.
+// Both ports are virtio-serial ports and speak frames: one byte of type, four of length
+// (little-endian), the payload. The types are in FrameType here and in pvhlab/wire.py; the order's
+// layout is read by Order::parse and written by wire.Order.encode. Standard input has a port of its
+// own so that a command which does not read it cannot keep a new window size from arriving.
 //
-// Errors: what goes wrong before the command runs is told in a kFailed frame, in words, and ends the agent.
+// Errors: what goes wrong before the command runs is told in a kFailed frame, in words, and ends
+// the agent.
 #include <fcntl.h>
-#include <linux/fs.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/ioctl.h>
@@ -22,6 +23,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <climits>
@@ -54,10 +56,14 @@ enum class FrameType : std::uint8_t {
 
 constexpr std::size_t kHeaderSize = 5;
 constexpr std::size_t kChunkSize = 32768;
+constexpr std::size_t kBlockSize = 4096;
+constexpr std::size_t kCopySize = std::size_t{1} << 20;
 
-// The host connects its end of the ports a moment after L1 was restored; until then they read as ended.
+// The host connects its end of the ports a moment after L1 was restored; until then they read as
+// ended.
 constexpr useconds_t kReconnectPause = 1000;
-// How long a terminal may still hand out bytes after the command ended, when something it left behind keeps it open.
+// How long a terminal may still hand out bytes after the command ended, when something it left
+// behind keeps it open.
 constexpr int kTerminalDrainMs = 200;
 
 class Fd {
@@ -102,7 +108,8 @@ std::uint16_t get_u16(const char* at) {
                                     static_cast<unsigned char>(at[1]) << 8);
 }
 
-// One direction-agnostic end of a port. Writes are whole and may wait for the host; reads give what is there.
+// One direction-agnostic end of a port. Writes are whole and may wait for the host; reads give what
+// is there.
 class Port {
  public:
   explicit Port(const char* path) : fd_(::open(path, O_RDWR | O_CLOEXEC)) {}
@@ -156,14 +163,23 @@ class Port {
   std::string pending_;
 };
 
-// What the host wants done. Layout: u32 flags, u16 rows, u16 columns, u64 seconds since 1970, u32 counts of arguments,
-// environment entries and wanted files, then NUL-terminated strings: the working directory and those lists in order.
+// A file that lies on the payload disk, from `offset` (a multiple of kBlockSize) on.
+struct PayloadFile {
+  std::string path;
+  mode_t mode = 0;
+  off_t offset = 0;
+  off_t size = 0;
+};
+
+// What the host wants done. Layout: u32 flags, u16 rows, u16 columns, u64 seconds since 1970, u32
+// counts of arguments, environment entries, wanted files, folders and payload files, then
+// NUL-terminated strings: the working directory and those lists in order. A payload file is the
+// text "MODE OFFSET SIZE PATH" with decimal numbers.
 struct Order {
   static constexpr std::uint32_t kTerminalIn = 1;
   static constexpr std::uint32_t kTerminalOut = 2;
   static constexpr std::uint32_t kTerminalErr = 4;
-  static constexpr std::uint32_t kPayload = 8;
-  static constexpr std::size_t kFixedSize = 28;
+  static constexpr std::size_t kFixedSize = 36;
 
   std::uint32_t flags = 0;
   winsize window{};
@@ -172,6 +188,8 @@ struct Order {
   std::vector<std::string> arguments;
   std::vector<std::string> environment;
   std::vector<std::string> wanted;
+  std::vector<std::string> folders;
+  std::vector<std::string> files;
 
   [[nodiscard]] bool has(std::uint32_t flag) const { return (flags & flag) != 0; }
 
@@ -206,6 +224,7 @@ struct Order {
     };
     return text(order.directory) && list(get_u32(at + 16), order.arguments) &&
            list(get_u32(at + 20), order.environment) && list(get_u32(at + 24), order.wanted) &&
+           list(get_u32(at + 28), order.folders) && list(get_u32(at + 32), order.files) &&
            !order.arguments.empty();
   }
 };
@@ -233,26 +252,53 @@ void make_directories(const std::string& path) {
        slash = path.find('/', slash + 1)) {
     ::mkdir(path.substr(0, slash).c_str(), 0755);
   }
-  ::mkdir(path.c_str(), 0755);
+  if (!path.empty()) {
+    ::mkdir(path.c_str(), 0755);
+  }
 }
 
-// The payload is a tar archive that fills the front of a disk. BLKFLSBUF drops what the kernel cached of the disk
-// that was there when the snapshot was made.
-void unpack(const Port& control, const char* disk) {
-  const Fd in(::open(disk, O_RDONLY | O_CLOEXEC));
-  if (!in.valid() || ::ioctl(in.get(), BLKFLSBUF, 0) != 0) {
-    fail_errno(control, std::string("payload disk ") + disk);
+PayloadFile parse_payload_file(const std::string& text) {
+  PayloadFile file;
+  const char* at = text.c_str();
+  char* end = nullptr;
+  file.mode = static_cast<mode_t>(std::strtoul(at, &end, 10));
+  file.offset = std::strtoll(end, &end, 10);
+  file.size = std::strtoll(end, &end, 10);
+  if (*end == ' ') {
+    file.path = end + 1;
   }
-  const pid_t child = ::fork();
-  if (child == 0) {
-    ::dup2(in.get(), STDIN_FILENO);
-    ::execl("/bin/busybox", "tar", "-x", "-C", "/", static_cast<char*>(nullptr));
-    ::_exit(127);
+  return file;
+}
+
+// Past the page cache: copying twice under emulation is what would take the time, and what the
+// kernel cached of the disk that was there when the snapshot was made must not be seen.
+void unpack(const Port& control, const char* disk, const std::vector<std::string>& files) {
+  if (files.empty()) {
+    return;
   }
-  int status = 0;
-  if (child < 0 || ::waitpid(child, &status, 0) != child || status != 0) {
-    fail(control, "the payload could not be unpacked in L1: is it larger than L1's memory?");
+  const Fd in(::open(disk, O_RDONLY | O_DIRECT | O_CLOEXEC));
+  void* buffer = std::aligned_alloc(kBlockSize, kCopySize);
+  if (!in.valid() || buffer == nullptr) {
+    fail_errno(control, disk);
   }
+  for (const std::string& text : files) {
+    const PayloadFile file = parse_payload_file(text);
+    make_directories(file.path.substr(0, file.path.rfind('/')));
+    const Fd out(::open(file.path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
+    if (!out.valid()) {
+      fail_errno(control, file.path);
+    }
+    for (off_t done = 0; done < file.size;) {
+      const ssize_t n = ::pread(in.get(), buffer, kCopySize, file.offset + done);
+      const auto useful = static_cast<std::size_t>(std::min<off_t>(n, file.size - done));
+      if (n <= 0 || ::write(out.get(), buffer, useful) != static_cast<ssize_t>(useful)) {
+        fail_errno(control, file.path + " (bringing it into L1)");
+      }
+      done += static_cast<off_t>(useful);
+    }
+    ::fchmod(out.get(), file.mode);
+  }
+  std::free(buffer);
 }
 
 struct Pipe {
@@ -273,8 +319,8 @@ void set_nonblocking(const Fd& fd) {
   ::fcntl(fd.get(), F_SETFL, ::fcntl(fd.get(), F_GETFL) | O_NONBLOCK);
 }
 
-// The command, and our ends of what it was given. `input` and `terminal` are the same open file when standard input
-// is a terminal; a stream that goes to the terminal has no pipe.
+// The command, and our ends of what it was given. `input` and `terminal` are the same open file
+// when standard input is a terminal; a stream that goes to the terminal has no pipe.
 struct Command {
   pid_t pid = -1;
   Fd ended;  // a pidfd: readable once the command has ended
@@ -360,7 +406,8 @@ Command start(const Port& control, Order& order) {
   return command;
 }
 
-// Passes on what one stream of the command holds now. Closes it at its end; false when there was nothing to pass.
+// Passes on what one stream of the command holds now. Closes it at its end; false when there was
+// nothing to pass.
 bool forward(const Port& control, FrameType type, Fd& from) {
   std::string chunk(kChunkSize, '\0');
   const ssize_t n = ::read(from.get(), chunk.data(), chunk.size());
@@ -375,7 +422,8 @@ bool forward(const Port& control, FrameType type, Fd& from) {
   return false;
 }
 
-// Everything that the command wrote before it ended is in its pipes by now. A terminal's bytes may still be on their way.
+// Everything that the command wrote before it ended is in its pipes by now. A terminal's bytes may
+// still be on their way.
 void drain(const Port& control, Command& command) {
   while (command.output.valid() && forward(control, FrameType::kStdout, command.output)) {
   }
@@ -513,9 +561,10 @@ int main(int argc, char** argv) {
   }
   const timespec now{.tv_sec = order.now, .tv_nsec = 0};
   ::clock_settime(CLOCK_REALTIME, &now);
-  if (order.has(Order::kPayload)) {
-    unpack(control, argv[3]);
+  for (const std::string& folder : order.folders) {
+    make_directories(folder);
   }
+  unpack(control, argv[3], order.files);
   make_directories(order.directory);
   Command command = start(control, order);
   control.send(FrameType::kStarted, "");

@@ -29,5 +29,13 @@ grep -q -w svm /proc/cpuinfo || echo "lab: this CPU has no svm"
 test -c /dev/kvm || echo "lab: there is no /dev/kvm"
 
 echo -1000 >/proc/self/oom_score_adj
-/bin/agent /dev/vport0p1 /dev/vport0p2 /dev/vda
+# The host names its ports; the names arrive a moment after the driver was loaded.
+port() {
+    until folder=$(grep -l -x "$1" /sys/class/virtio-ports/*/name 2>/dev/null); do
+        sleep 0.05
+    done
+    folder=${folder%/name}
+    echo "/dev/${folder##*/}"
+}
+/bin/agent "$(port lab.control)" "$(port lab.input)" /dev/vda
 echo "lab: the agent ended with status $?"

@@ -1,24 +1,26 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Which host files a command needs in L1, and the disk that brings them there."""
 
+import contextlib
 import dataclasses
 import os
 import pathlib
 import shutil
 import stat
 import struct
-import tarfile
 import tempfile
 from collections.abc import Iterator
 from typing import IO
 
-from . import qemu
+from . import qemu, wire
 from .errors import COMMAND_UNUSABLE, INPUT_MISSING, USAGE, LabError
 
 # L1 has its own of these; a host's file there would take its tools away.
 _OWN_FOLDERS = ("/bin/", "/sbin/", "/dev/", "/proc/", "/sys/")
 _PVH_IN_L1 = "/usr/bin/pvh"
 _SOURCE_TREE = pathlib.Path(__file__).resolve().parents[2]
+
+_COPY_SIZE = 1 << 20
 
 _ELF_MAGIC = b"\x7fELF\x02\x01"
 _PT_INTERP = 3
@@ -30,9 +32,6 @@ class Cargo:
 
     files: dict[str, str] = dataclasses.field(default_factory=dict)
     folders: set[str] = dataclasses.field(default_factory=set)
-
-    def __bool__(self) -> bool:
-        return bool(self.files or self.folders)
 
 
 def interpreter(path: str) -> str | None:
@@ -150,37 +149,23 @@ def collect(command: list[str], extra: list[str], outputs: list[str], pvh: str |
     return cargo
 
 
-def _member(path: str) -> tarfile.TarInfo:
-    member = tarfile.TarInfo(path.lstrip("/"))
-    member.mode = 0o755
-    return member
-
-
-def disk(cargo: Cargo) -> IO[bytes]:
-    """The payload disk, as an unnamed file: a tar archive, then nothing up to the size that the snapshot knows."""
-    file = tempfile.TemporaryFile(prefix="pvh-lab-")
-    try:
-        if cargo:
-            with tarfile.open(fileobj=file, mode="w", format=tarfile.GNU_FORMAT, copybufsize=1 << 20) as archive:
-                for folder in sorted(cargo.folders):
-                    member = _member(folder)
-                    member.type = tarfile.DIRTYPE
-                    archive.addfile(member)
-                for path, source in sorted(cargo.files.items()):
-                    with open(source, "rb") as content:
-                        status = os.fstat(content.fileno())
-                        member = _member(path)
-                        member.size = status.st_size
-                        member.mode = stat.S_IMODE(status.st_mode)
-                        member.mtime = int(status.st_mtime)
-                        archive.addfile(member, content)
-            file.flush()
-        size = os.fstat(file.fileno()).st_size
-        if size > qemu.PAYLOAD_SIZE:
+@contextlib.contextmanager
+def disk(cargo: Cargo) -> Iterator[tuple[IO[bytes], list[wire.PayloadFile]]]:
+    """The payload disk, an unnamed sparse file that holds the cargo's files one after the other, and what lies where."""
+    with tempfile.TemporaryFile(prefix="pvh-lab-") as file:
+        placed = []
+        offset = 0
+        for path, source in sorted(cargo.files.items()):
+            with open(source, "rb") as content:
+                status = os.fstat(content.fileno())
+                file.seek(offset)
+                shutil.copyfileobj(content, file, _COPY_SIZE)
+                size = file.tell() - offset
+            placed.append(wire.PayloadFile(os.fsencode(path), stat.S_IMODE(status.st_mode), offset, size))
+            offset += size + -size % wire.BLOCK_SIZE
+        if offset > qemu.PAYLOAD_SIZE:
             limit = qemu.PAYLOAD_SIZE >> 20
-            raise LabError(f"the command's files take {size >> 20} MiB; the lab can bring {limit} MiB into L1")
+            raise LabError(f"the command's files take {offset >> 20} MiB; the lab can bring {limit} MiB into L1")
         file.truncate(qemu.PAYLOAD_SIZE)
-    except BaseException:
-        file.close()
-        raise
-    return file
+        file.flush()
+        yield file, placed

@@ -193,9 +193,10 @@ class _Attempt:
         self._input_ended = False
         self.files = _Fetched()
 
-    def run(self, has_payload: bool, resized: int) -> int:
+    def run(self, cargo: payload.Cargo, placed: list[wire.PayloadFile], resized: int) -> int:
         """The command's exit status. `resized` is readable when a signal arrived."""
-        self._machine.control.sendall(wire.frame(wire.Type.ORDER, self._order(has_payload).encode()))
+        order = self._order(sorted(cargo.folders), placed)
+        self._machine.control.sendall(wire.frame(wire.Type.ORDER, order.encode()))
         self._machine.input.setblocking(False)
         deadline = time.monotonic() + _START_SECONDS
         while self._status is None:
@@ -210,8 +211,8 @@ class _Attempt:
         self._outputs.flush(deadline)
         return self._status
 
-    def _order(self, has_payload: bool) -> wire.Order:
-        flags = wire.Flag.PAYLOAD if has_payload else wire.Flag(0)
+    def _order(self, folders: list[str], placed: list[wire.PayloadFile]) -> wire.Order:
+        flags = wire.Flag(0)
         environment = ["PATH=/usr/bin:/bin:/usr/sbin:/sbin", "HOME=/root", "PVH_LAB=1"]
         if self._has_terminal:
             flags |= wire.Flag.TERMINAL_IN
@@ -230,6 +231,8 @@ class _Attempt:
             arguments=[os.fsencode(word) for word in self._request.command],
             environment=[os.fsencode(word) for word in environment],
             wanted=[os.fsencode(path) for path in self._request.wanted],
+            folders=[os.fsencode(path) for path in folders],
+            files=placed,
         )
 
     def _step(self, deadline: float, resized: int) -> bool:
@@ -311,14 +314,6 @@ class _Attempt:
                 pass
 
 
-def _attempt(request: Request, disk: IO[bytes], has_payload: bool, source: _Input, outputs: _Outputs, resized: int) -> tuple[int, _Fetched]:
-    with prepare.held(request.cache) as snapshot:
-        machine = qemu.Qemu.restoring(snapshot.memory, snapshot.state, disk)
-    with machine:
-        attempt = _Attempt(request, machine, source, outputs)
-        return attempt.run(has_payload, resized), attempt.files
-
-
 @contextlib.contextmanager
 def _resizes() -> Iterator[int]:
     """A file that becomes readable when the terminal's size changes."""
@@ -332,6 +327,11 @@ def _resizes() -> Iterator[int]:
         os.close(writing)
 
 
+def _restored(cache: pathlib.Path, disk: IO[bytes]) -> qemu.Qemu:
+    with prepare.held(cache) as snapshot:
+        return qemu.Qemu.restoring(snapshot.memory, snapshot.state, disk)
+
+
 def run(request: Request) -> int:
     """The command's exit status, or TIMED_OUT. Raises LabError when the lab could not do its part."""
     for path in request.wanted.values():
@@ -342,19 +342,21 @@ def run(request: Request) -> int:
     source = _Input()
     outputs = _Outputs(request.hold)
     with contextlib.ExitStack() as stack:
-        disk = stack.enter_context(payload.disk(cargo))
+        disk, placed = stack.enter_context(payload.disk(cargo))
         resized = stack.enter_context(_resizes())
-        for attempt in range(request.retries + 1):
+        for left in range(request.retries, -1, -1):
             source.rewind()
             outputs.forget()
             try:
                 with contextlib.ExitStack() as raw:
                     if terminal.is_terminal(_STDIN):
                         raw.enter_context(terminal.raw(_STDIN))
-                    status, files = _attempt(request, disk, bool(cargo), source, outputs, resized)
-                return files.deliver(list(request.wanted.items()), status)
+                    machine = raw.enter_context(_restored(request.cache, disk))
+                    attempt = _Attempt(request, machine, source, outputs)
+                    status = attempt.run(cargo, placed, resized)
+                return attempt.files.deliver(list(request.wanted.items()), status)
             except _Lost as lost:
-                if outputs.delivered or not source.replayable() or attempt == request.retries:
+                if outputs.delivered or not source.replayable() or left == 0:
                     prepare.say(str(lost))
                     return lost.status
                 prepare.say(f"{lost}; trying once more")

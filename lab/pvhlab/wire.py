@@ -6,11 +6,14 @@ The other side of every fact here is guest/agent.cpp.
 
 import dataclasses
 import enum
+import itertools
 import struct
 
 _HEADER = struct.Struct("<cI")
-_ORDER = struct.Struct("<IHHQIII")
+_ORDER = struct.Struct("<IHHQIIIII")
 _WINDOW = struct.Struct("<HH")
+
+BLOCK_SIZE = 4096
 
 
 class Type(bytes, enum.Enum):
@@ -34,7 +37,6 @@ class Flag(enum.IntFlag):
     TERMINAL_IN = 1
     TERMINAL_OUT = 2
     TERMINAL_ERR = 4
-    PAYLOAD = 8
 
 
 def frame(kind: Type, payload: bytes = b"") -> bytes:
@@ -43,6 +45,19 @@ def frame(kind: Type, payload: bytes = b"") -> bytes:
 
 def window(rows: int, columns: int) -> bytes:
     return _WINDOW.pack(rows, columns)
+
+
+@dataclasses.dataclass(frozen=True)
+class PayloadFile:
+    """Where a file lies on the payload disk; the offset is a multiple of BLOCK_SIZE."""
+
+    path: bytes
+    mode: int
+    offset: int
+    size: int
+
+    def encode(self) -> bytes:
+        return b"%d %d %d %s" % (self.mode, self.offset, self.size, self.path)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,11 +72,14 @@ class Order:
     arguments: list[bytes]
     environment: list[bytes]
     wanted: list[bytes]
+    folders: list[bytes]
+    files: list["PayloadFile"]
 
     def encode(self) -> bytes:
-        counts = (len(self.arguments), len(self.environment), len(self.wanted))
-        fixed = _ORDER.pack(self.flags, self.rows, self.columns, self.now, *counts)
-        strings = [self.directory, *self.arguments, *self.environment, *self.wanted]
+        files = [file.encode() for file in self.files]
+        lists = (self.arguments, self.environment, self.wanted, self.folders, files)
+        fixed = _ORDER.pack(self.flags, self.rows, self.columns, self.now, *map(len, lists))
+        strings = [self.directory, *itertools.chain.from_iterable(lists)]
         return fixed + b"".join(string + b"\0" for string in strings)
 
 
