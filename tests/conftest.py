@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: BSD-2-Clause
+import os
+from pathlib import Path
+
+import pytest
+
+from running import Ended, run
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def build_dir() -> Path:
+    return Path(os.environ.get("PVH_BUILD_DIR", ROOT / "build" / "release"))
+
+
+@pytest.fixture(scope="session")
+def pvh() -> Path:
+    """The program under test."""
+    path = Path(os.environ.get("PVH", build_dir() / "bin" / "pvh"))
+    assert os.access(path, os.X_OK), f"{path}: build it first, or name another one in PVH"
+    return path
+
+
+@pytest.fixture(scope="session")
+def kernels() -> Path:
+    """The folder with startinfo32 and smp32."""
+    path = Path(os.environ.get("PVH_KERNELS", build_dir() / "kernels"))
+    assert (path / "startinfo32").exists(), f"{path}: build it first, or name another one in PVH_KERNELS"
+    return path
+
+
+@pytest.fixture(scope="session")
+def kvm() -> None:
+    """Asked for by tests that run a guest on this machine's own KVM."""
+    if not os.access("/dev/kvm", os.R_OK | os.W_OK):
+        pytest.skip("no access to /dev/kvm")
+
+
+@pytest.fixture
+def boot(pvh: Path, kvm: None):
+    """boot(KERNEL, arguments...) runs a guest with the debug exit, 20 s at most."""
+
+    def call(kernel: Path, *arguments, debug_exit: bool = True, timeout: float = 20, **options) -> Ended:
+        exit_option = ["--debug-exit"] if debug_exit else []
+        return run([pvh, "run", kernel, *exit_option, "--timeout", str(timeout), *arguments], limit=timeout + 5,
+                   **options)
+
+    return call
