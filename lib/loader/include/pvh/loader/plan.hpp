@@ -16,6 +16,7 @@
 #include <pvh/base/bytes.hpp>
 #include <pvh/base/fault.hpp>
 #include <pvh/guest_memory/guest_memory.hpp>
+#include <pvh/loader/entry_state.hpp>
 #include <pvh/loader/image.hpp>
 #include <pvh/memory_map/map.hpp>
 
@@ -28,7 +29,7 @@ enum class PlanError {
   kModuleTooLarge,      // no free run of RAM is long enough
   kCommandLineTooLong,  // likewise, or longer than this shape's peer allows
   kCommandLineHasNul,   // the guest would not see what follows
-  kTooManyModules,      // more than this shape's peer passes, or than fit in 32 bits
+  kTooManyModules,      // more than this shape's peer passes, or than their list finds room for
   kNoRoomForBootData,   // start_info and what it points to
   kNoRam,               // the request has none
   kBadRequest           // tables that overlap, RAM that is not whole pages, ...
@@ -49,15 +50,22 @@ enum class Shape { kStrict, kQemu, kQboot, kFirecracker, kCloudHypervisor, kXen 
 // `size` is rounded up to a whole page. Empty when size is 0 or does not fit below 2^46.
 [[nodiscard]] std::vector<base::Range> ram_ranges(base::ByteSize size);
 
-// Where the machine shall put its own tables so that they fit into this shape.
+// Where the machine shall put its own tables so that they fit into this shape. The plan checks what
+// it is given; this only says what will pass.
 struct TablePlacement {
-  base::Range acpi;         // room for everything but the RSDP
-  base::PhysAddr rsdp;      // 36 bytes
-  base::PhysAddr mp_table;  // the floating pointer; the table follows it
-  bool passes_rsdp;         // whether start_info.rsdp_paddr is set
+  base::Range acpi;              // room for everything but the RSDP
+  base::PhysAddr rsdp;           // 36 bytes
+  base::PhysAddr mp_table;       // the floating pointer; the table follows it
+  base::ByteSize mp_table_room;  // for both; 0 where the peer has no MP table
+  bool passes_rsdp;              // whether start_info.rsdp_paddr is set
+  // Host memory that the tables need outside of RAM: to be created beside it and named in
+  // PlanRequest::table_memory. No entry of type RAM covers it.
+  std::optional<base::Range> table_memory;
 };
 [[nodiscard]] TablePlacement table_placement(Shape shape, const std::vector<base::Range>& ram);
 
+// An empty module has a page of its own, so that its address is good for something. An empty
+// command line is absent (cmdline_paddr 0).
 struct ModuleRequest {
   std::string name;  // for messages and pictures
   base::Bytes content;
@@ -77,6 +85,7 @@ struct PlanRequest {
   std::string command_line;
   std::vector<ModuleRequest> modules;
   std::vector<TableRequest> tables;
+  std::optional<base::Range> table_memory;  // TablePlacement::table_memory
   std::optional<base::PhysAddr> rsdp;
   std::uint32_t start_info_version = 1;  // 0 or 1; 0 leaves the memory map out
   Shape shape = Shape::kStrict;
@@ -93,7 +102,7 @@ enum class PieceKind {
   kStartInfo,
   kMemoryMap,
   kGdt,
-  kTss,
+  kIdt,
   kTable
 };
 [[nodiscard]] std::string_view to_string(PieceKind kind);
@@ -108,29 +117,8 @@ struct Piece {
   std::vector<std::byte> owned;
 };
 
-// A segment register as VMX and SVM keep it.
-struct SegmentState {
-  std::uint16_t selector;
-  std::uint64_t base;
-  std::uint32_t limit;
-  std::uint8_t type;  // with the accessed or busy bit
-  bool present, system, db, granularity;
-  std::uint8_t dpl;
-};
-
-struct TableRegister {
-  base::PhysAddr base;
-  std::uint16_t limit;
-};
-
-// Registers at the first instruction (docs/misc/pvh.pandoc in xen.git): EBX, CR0 = PE, CR4 = 0,
-// flat segments, TR a busy 32-bit TSS. The rest is unspecified: zero, or hostile under `poison`.
-struct EntryState {
-  std::uint32_t eip, eax, ebx, ecx, edx, esi, edi, ebp, esp, eflags;
-  std::uint32_t cr0, cr3, cr4;
-  SegmentState cs, ds, es, fs, gs, ss, tr, ldtr;
-  TableRegister gdtr, idtr;
-};
+// Hostile as a length, as an address and as a character.
+inline constexpr std::byte kPoisonByte{0xa5};
 
 struct Plan {
   std::vector<Piece> pieces;  // sorted by address; no two overlap
@@ -138,7 +126,8 @@ struct Plan {
       memory_map;  // as it is handed over (and printed even for version 0)
   EntryState entry;
   base::PhysAddr start_info;
-  std::uint64_t load_offset = 0;  // added to every p_paddr when the image was relocated
+  std::int64_t load_offset = 0;       // added to every p_paddr when the image was relocated
+  std::vector<base::Range> poisoned;  // RAM beside the boot data, to be filled with kPoisonByte
 
   Plan() = default;
   Plan(Plan&&) = default;
@@ -147,12 +136,13 @@ struct Plan {
   Plan& operator=(const Plan&) = delete;
 };
 
-// `image` and `request` must outlive the Plan: it refers to their bytes.
+// `image` and `request` must outlive the Plan: it refers to their bytes. Cost: a few passes over
+// the pieces for each piece, none over their bytes.
 [[nodiscard]] std::expected<Plan, PlanFault> make_plan(const Image& image,
                                                        const PlanRequest& request);
 
-// Writes every piece. The memory must have the request's RAM and be zeroed, as GuestMemory::create
-// leaves it.
+// Writes every piece, and the poison. The memory must have the request's RAM and table_memory, and
+// be zeroed, as GuestMemory::create leaves it.
 [[nodiscard]] guest_memory::Result<void> write(const Plan& plan, guest_memory::GuestMemory& memory);
 
 }  // namespace pvh::loader
