@@ -37,6 +37,10 @@ inline uint64_t read64(uint32_t address) {
   return uint64_t{read32(address)} | uint64_t{read32(address + 4)} << 32;
 }
 
+inline void write8(uint32_t address, uint8_t value) {
+  *reinterpret_cast<volatile uint8_t*>(address) = value;
+}
+
 inline void write32(uint32_t address, uint32_t value) {
   *reinterpret_cast<volatile uint32_t*>(address) = value;
 }

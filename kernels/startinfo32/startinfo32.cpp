@@ -11,6 +11,7 @@
 #include "common32/entry_state.hpp"
 #include "common32/io.hpp"
 #include "common32/uart.hpp"
+#include "startinfo32/acpi.hpp"
 
 extern "C" {
 void load_own_gdt();
@@ -25,6 +26,7 @@ void kernel_main(const pvh::kernels::EntryState* entry);
 namespace pvh::kernels {
 namespace {
 
+constexpr uint16_t kDebugConsole = 0xe9;
 constexpr uint16_t kDebugExit = 0xf4;
 constexpr uint16_t kKeyboardCommand = 0x64;
 constexpr uint8_t kPulseReset = 0xfe;
@@ -232,8 +234,13 @@ void print_entry_state(const EntryState& entry) {
   console.put('\n');
 }
 
-// Prints all of it and gives the command line's address, or 0.
-uint32_t report(const EntryState& entry) {
+struct Handed {
+  uint32_t cmdline;  // 0: none
+  uint64_t rsdp;     // likewise
+};
+
+// Prints all of it, and gives what is still needed.
+Handed report(const EntryState& entry) {
   const uint32_t info = entry.ebx;
   print_entry_state(entry);
   const uint32_t magic =
@@ -244,7 +251,7 @@ uint32_t report(const EntryState& entry) {
   if (magic != HVM_START_MAGIC) {
     console.put('\n');
     complain(Verdict::kBadMagic);
-    return 0;
+    return {0, 0};
   }
   const uint32_t version = read32(info + HVM_START_INFO_VERSION);
   const uint32_t nr_modules = read32(info + HVM_START_INFO_NR_MODULES);
@@ -273,7 +280,8 @@ uint32_t report(const EntryState& entry) {
   print_modules(modlist, nr_modules);
   print_memory_map(memmap, memmap_entries);
   print_rsdp(rsdp);
-  return reachable(cmdline, 1) ? static_cast<uint32_t>(cmdline) : 0;
+  return {reachable(cmdline, 1) ? static_cast<uint32_t>(cmdline) : 0,
+          verdict == Verdict::kOk ? rsdp : 0};
 }
 
 const char* name_of(Verdict value) {
@@ -378,7 +386,7 @@ void echo_by_interrupt() {
 
 [[noreturn]] void run(const EntryState& entry) {
   console.start();
-  const uint32_t cmdline = report(entry);
+  const auto [cmdline, rsdp] = report(entry);
   console.text(name_of(verdict));
   if (find_option(cmdline, "badinsn").present) {
     console.text("badinsn");
@@ -387,6 +395,10 @@ void echo_by_interrupt() {
   }
   console.flush();
 
+  if (find_option(cmdline, "debug-console").present) {
+    constexpr char kText[] = "debug console\n";
+    out8_string(kDebugConsole, kText, sizeof(kText) - 1);
+  }
   if (const Option option = find_option(cmdline, "flood"); option.present) {
     flood(option.value != 0 ? option.value : 1u << 20);
   }
@@ -399,6 +411,12 @@ void echo_by_interrupt() {
   if (find_option(cmdline, "reset").present) {
     out8(kKeyboardCommand, kPulseReset);
     halt_for_ever();
+  }
+  if (find_option(cmdline, "poweroff").present) {
+    acpi::power_off(rsdp);
+  }
+  if (find_option(cmdline, "acpi-reset").present) {
+    acpi::reset(rsdp);
   }
   if (find_option(cmdline, "triple").present) {
     triple_fault();
