@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The files that the checks in tools/ look at, and how they report."""
 import subprocess
-import sys
 from pathlib import Path
 
 
@@ -22,5 +21,5 @@ def report(findings: list[str], what: str) -> int:
     for finding in findings:
         print(finding)
     if findings:
-        print(f"{len(findings)} {what}", file=sys.stderr)
+        print(f"{len(findings)} {what}")
     return 1 if findings else 0
