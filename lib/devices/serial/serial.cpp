@@ -66,7 +66,7 @@ constexpr std::uint8_t low_byte(unsigned value) {
 
 }  // namespace
 
-Serial::Serial(InterruptLine& line, Sink& sink, InputWanted* input)
+Serial::Serial(InterruptLine& line, Sink& sink, InputWanted& input)
     : line_(line), sink_(sink), input_(input), dll_(kDivisor9600) {}
 
 void Serial::read(std::uint64_t offset, base::MutableBytes data) {
@@ -80,7 +80,7 @@ void Serial::read(std::uint64_t offset, base::MutableBytes data) {
     wanted = take_wanted();
   }
   if (wanted) {
-    input_->input_wanted();
+    input_.input_wanted();
   }
 }
 
@@ -97,7 +97,7 @@ Action Serial::write(std::uint64_t offset, base::Bytes data) {
     wanted = take_wanted();
   }
   if (wanted) {
-    input_->input_wanted();
+    input_.input_wanted();
   }
   return result;
 }
@@ -328,7 +328,7 @@ void Serial::update_line() {
 }
 
 bool Serial::take_wanted() {
-  const bool wanted = held_back_ && input_ != nullptr && free_room() == capacity();
+  const bool wanted = held_back_ && free_room() == capacity();
   held_back_ = held_back_ && !wanted;
   return wanted;
 }

@@ -33,7 +33,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   devices::testing::FakeLine line;
   devices::testing::FakeSink sink;
   devices::testing::FakeInput input;
-  devices::Serial serial(line, sink, &input);
+  devices::Serial serial(line, sink, input);
   std::size_t sent = 0;
 
   const auto steps = std::as_bytes(std::span(data, size));

@@ -42,8 +42,8 @@ class InputWanted {
 
 class Serial final : public Device {
  public:
-  // All three must outlive the device; `input` may be null.
-  Serial(InterruptLine& line, Sink& sink, InputWanted* input);
+  // All three must outlive the device.
+  Serial(InterruptLine& line, Sink& sink, InputWanted& input);
 
   void read(std::uint64_t offset, base::MutableBytes data) override;
   // kOutputLost once, when the sink fails; from then on the output is dropped.
@@ -80,7 +80,7 @@ class Serial final : public Device {
   std::mutex mutex_;
   InterruptLine& line_;
   Sink& sink_;
-  InputWanted* input_;
+  InputWanted& input_;
 
   std::array<std::byte, kFifoSize> fifo_{};
   std::size_t fifo_first_ = 0;
