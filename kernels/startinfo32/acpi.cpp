@@ -44,14 +44,18 @@ uint32_t find_fadt(uint32_t rsdp) {
   return 0;
 }
 
-void write_register(uint32_t generic_address, uint8_t value) {
+bool write_register(uint32_t generic_address, uint8_t value) {
   const uint8_t space = read8(generic_address);
   const uint32_t address = read32(generic_address + kAddressInGas);
+  if (address == 0) {
+    return false;
+  }
   if (space == kSystemIo) {
     out8(static_cast<uint16_t>(address), value);
-  } else if (space == kSystemMemory && address != 0) {
+  } else if (space == kSystemMemory) {
     write8(address, value);
   }
+  return space == kSystemIo || space == kSystemMemory;
 }
 
 // The first number of \_S5: the sleep type. The one name of the DSDT that is looked for, so its
@@ -74,28 +78,31 @@ uint8_t sleep_type_of_s5(uint32_t fadt) {
 
 }  // namespace
 
-void power_off(uint64_t rsdp) {
+bool power_off(uint64_t rsdp) {
+  constexpr uint8_t kSleepEnable = 1u << 5;
+  constexpr uint16_t kPm1SleepEnable = 1u << 13;
   const uint32_t fadt = find_fadt(low32(rsdp));
   if (fadt == 0) {
-    return;
+    return false;
   }
   const uint8_t type = sleep_type_of_s5(fadt);
-  constexpr uint8_t kSleepEnable = 1u << 5;
-  if (read32(fadt + kTableLength) >= kFadtSizeWithSleepControl) {
-    write_register(fadt + kFadtSleepControl, static_cast<uint8_t>(type << 2 | kSleepEnable));
+  const uint8_t sleep = static_cast<uint8_t>(type << 2 | kSleepEnable);
+  if (read32(fadt + kTableLength) >= kFadtSizeWithSleepControl &&
+      write_register(fadt + kFadtSleepControl, sleep)) {
+    return true;
   }
-  constexpr uint16_t kPm1SleepEnable = 1u << 13;
   const uint32_t pm1 = read32(fadt + kFadtPm1aControl);
-  if (pm1 != 0) {
-    out16(static_cast<uint16_t>(pm1), static_cast<uint16_t>(type << 10 | kPm1SleepEnable));
+  if (pm1 == 0) {
+    return false;
   }
+  out16(static_cast<uint16_t>(pm1), static_cast<uint16_t>(type << 10 | kPm1SleepEnable));
+  return true;
 }
 
-void reset(uint64_t rsdp) {
+bool reset(uint64_t rsdp) {
   const uint32_t fadt = find_fadt(low32(rsdp));
-  if (fadt != 0 && read32(fadt + kTableLength) >= kFadtSizeWithReset) {
-    write_register(fadt + kFadtResetRegister, read8(fadt + kFadtResetValue));
-  }
+  return fadt != 0 && read32(fadt + kTableLength) >= kFadtSizeWithReset &&
+         write_register(fadt + kFadtResetRegister, read8(fadt + kFadtResetValue));
 }
 
 }  // namespace pvh::kernels::acpi

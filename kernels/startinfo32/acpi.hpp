@@ -7,9 +7,9 @@
 
 namespace pvh::kernels::acpi {
 
-// Both return only when the tables do not say how, or when the machine did not obey. `rsdp` 0 is an
+// False when the tables do not say how. After true it may take the machine a while. `rsdp` 0 is an
 // absent one.
-void power_off(uint64_t rsdp);
-void reset(uint64_t rsdp);
+bool power_off(uint64_t rsdp);
+bool reset(uint64_t rsdp);
 
 }  // namespace pvh::kernels::acpi

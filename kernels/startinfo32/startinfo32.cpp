@@ -412,11 +412,11 @@ void echo_by_interrupt() {
     out8(kKeyboardCommand, kPulseReset);
     halt_for_ever();
   }
-  if (find_option(cmdline, "poweroff").present) {
-    acpi::power_off(rsdp);
+  if (find_option(cmdline, "poweroff").present && acpi::power_off(rsdp)) {
+    halt_for_ever();
   }
-  if (find_option(cmdline, "acpi-reset").present) {
-    acpi::reset(rsdp);
+  if (find_option(cmdline, "acpi-reset").present && acpi::reset(rsdp)) {
+    halt_for_ever();
   }
   if (find_option(cmdline, "triple").present) {
     triple_fault();
