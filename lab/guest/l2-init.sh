@@ -24,7 +24,7 @@ report)
     echo "CPUS $(grep -c '^processor' /proc/cpuinfo)"
     echo "CMDLINE $(cat /proc/cmdline)"
     echo "MEMORY-MAP-BEGIN"
-    dmesg | sed -n 's/^.*\(BIOS-e820: \|e820: \)/\1/p'
+    dmesg | sed -n 's/^.*\(BIOS-e820: \)/\1/p'
     echo "MEMORY-MAP-END"
     ;;
 shell)

@@ -56,7 +56,7 @@ def candidates(names: list[str]) -> dict[str, Candidate]:
 
 def unpacked(candidate: Candidate, packages: pathlib.Path) -> Package:
     """The package's files; downloads and unpacks it when the cache does not have this version."""
-    folder = packages / f"{candidate.name}_{candidate.version}"
+    folder = packages / f"{candidate.name}_{candidate.version.replace(':', '%3a')}"  # as dpkg writes it
     package = Package(candidate.name, candidate.version, folder)
     if folder.is_dir():
         return package
