@@ -356,6 +356,7 @@ class Planner {
     layout_.add(PieceKind::kModule, module.name, *range, module.content);
     modules_[index].paddr = base::Le64(address.value());
     modules_[index].size = base::Le64(module.content.size());
+    modules_[index].reserved = base::Le64(shape_.module_reserved);
     modules_end_ = range->last();
     return {};
   }

@@ -64,6 +64,8 @@ struct ShapeFacts {
   std::uint64_t heap_top;  // kFromTop: before the copy of the map that the firmware keeps there
   std::uint64_t heap_entry_size;  // kFromTop: of that copy
 
+  std::uint64_t module_reserved;  // hvm_modlist_entry.reserved, where that is not 0
+
   ModulePlacing module_placing;
   std::uint64_t module_alignment;
   std::uint64_t module_gap;
