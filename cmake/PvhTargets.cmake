@@ -51,6 +51,10 @@ function(pvh_check_headers name)
   endif()
 endfunction()
 
+# What tools/coverage and tools/fuzz build: all that the functions below make, and what that needs.
+add_custom_target(unit_tests)
+add_custom_target(fuzzers)
+
 # pvh_test(NAME SOURCES ... [LINK targets...]) makes the GoogleTest program bin/tests/NAME.
 function(pvh_test name)
   cmake_parse_arguments(A "" "" "SOURCES;LINK" ${ARGN})
@@ -60,6 +64,7 @@ function(pvh_test name)
   target_compile_definitions(${name} PRIVATE PVH_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin/tests)
   add_test(NAME ${name} COMMAND ${name})
+  add_dependencies(unit_tests ${name})
 endfunction()
 
 # pvh_fuzzer(NAME SOURCES ... [LINK targets...]) makes the libFuzzer program bin/fuzz/NAME in the fuzz preset.
@@ -73,4 +78,5 @@ function(pvh_fuzzer name)
   target_link_options(${name} PRIVATE -fsanitize=fuzzer)
   target_include_directories(${name} PRIVATE ${CMAKE_SOURCE_DIR})
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin/fuzz)
+  add_dependencies(fuzzers ${name})
 endfunction()
