@@ -15,8 +15,8 @@ namespace {
 
 // Below this a growing buffer would make more system calls than sense.
 constexpr std::uint64_t kSmallest = 1u << 20;
-// No process has more; it keeps every sum below from wrapping.
-constexpr std::uint64_t kLargest = std::uint64_t{1} << 46;
+// The whole address space of a process; it keeps every sum below from wrapping.
+constexpr std::uint64_t kLargest = std::uint64_t{1} << 47;
 
 }  // namespace
 
@@ -46,6 +46,9 @@ std::expected<base::MutableBytes, int> Buffer::room(std::size_t wanted) {
     if (grown == MAP_FAILED) {
       return std::unexpected(errno);
     }
+    // A kernel is tens of MiB, written once from front to back: page by page, the faults would take
+    // longer than lz4 does. Where huge pages are off this changes nothing.
+    ::madvise(grown, capacity, MADV_HUGEPAGE);
     data_ = static_cast<std::byte*>(grown);
     capacity_ = capacity;
   }

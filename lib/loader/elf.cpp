@@ -169,7 +169,8 @@ void find_overlaps(Image& image) {
   std::vector<std::size_t> order(image.segments.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
   std::erase_if(order, [&](std::size_t i) { return !range_of(image.segments[i]); });
-  std::ranges::stable_sort(order, {}, [&](std::size_t i) { return image.segments[i].paddr; });
+  std::ranges::sort(order, {},
+                    [&](std::size_t i) { return std::pair(image.segments[i].paddr, i); });
   std::optional<std::size_t> furthest;
   for (const std::size_t i : order) {
     const Segment& segment = image.segments[i];
@@ -268,7 +269,8 @@ void find_segments(const Elf& elf, Image& image) {
 
 void add_problem(Image& image, ImageFault fault) {
   if (image.problems.size() < kMaxProblems) {
-    image.problems.push_back(std::move(fault));
+    const auto place = std::ranges::upper_bound(image.problems, fault.code, {}, &ImageFault::code);
+    image.problems.insert(place, std::move(fault));
   }
 }
 

@@ -53,7 +53,8 @@ void find_segments(const Elf& elf, Image& image);
 // is no entry. Needs image.segments.
 void find_notes(const Elf& elf, Image& image);
 
-// Keeps the list of problems short, however broken the file is.
+// Keeps the problems in the order of their codes, which is worst first (what cannot be loaded comes
+// before what cannot be entered), and the list short, however broken the file is.
 void add_problem(Image& image, ImageFault fault);
 
 }  // namespace pvh::loader

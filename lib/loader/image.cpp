@@ -270,8 +270,6 @@ std::expected<Image, ImageFault> parse_image(base::Bytes file, const ImageLimits
   image.elf_entry = elf.entry;
   find_segments(elf, image);
   find_notes(elf, image);
-  // The enumerators are ordered so: what cannot be loaded comes before what cannot be entered.
-  std::ranges::stable_sort(image.problems, {}, &ImageFault::code);
   return image;
 }
 

@@ -5,6 +5,7 @@
 #include <lz4frame.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <memory>
 #include <optional>
 
@@ -61,6 +62,9 @@ Used unpack_legacy_stream(base::Bytes packed, std::size_t used, Buffer& out) {
       return corrupt("a block is not valid", used);
     }
     out.commit(static_cast<std::size_t>(made));
+    if (out.over_limit()) {
+      return no_room(out, EFBIG);
+    }
     used += 4 + *block_size;
   }
   return used;
