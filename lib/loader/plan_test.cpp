@@ -93,7 +93,7 @@ TEST(StrictPlan, HandsOverASortedMapWithTablesByTheirTypes) {
               ElementsAre(ram(0, 0x9f000), reserved(0x9f000, 0xa0000),
                           memory_map::RawEntry{0xe0000, 0x2000, 3}, reserved(0xf0000, 0xf1000),
                           ram(kMiB, 3 * kGiB), reserved(0xfec00000, 0xfec01000),
-                          reserved(0xfee00000, 0xfee01000), reserved(0xfeffc000, 0xff000000),
+                          reserved(0xfee00000, 0xfee01000), reserved(0xfffbc000, 0xfffc0000),
                           ram(4 * kGiB, 6 * kGiB)));
   EXPECT_EQ(start_info_of(*plan).rsdp_paddr.get(), 0xe0000u);
 }

@@ -31,13 +31,6 @@ constexpr Range range_of(std::uint64_t first, std::uint64_t size) {
   return *Range::from_size(PhysAddr(first), ByteSize(size));
 }
 
-// Devices that every PC has in the hole below 4 GiB: I/O APIC, local APIC, and the four pages that
-// KVM on Intel keeps for a guest in real mode.
-constexpr std::array kStrictDevices{
-    range_of(0xfec00000, 0x1000),
-    range_of(0xfee00000, 0x1000),
-    range_of(0xfeffc000, 0x4000),
-};
 static_assert(std::ranges::all_of(kStrictDevices, [](Range device) {
   return device.first().value() >= kLowRamLimit && device.last().value() < kHighRamStart;
 }));

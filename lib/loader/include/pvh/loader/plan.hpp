@@ -4,6 +4,7 @@
 // starts with. `pvh run` writes it, `pvh layout` prints it.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <expected>
@@ -49,6 +50,14 @@ enum class Shape { kStrict, kQemu, kQboot, kFirecracker, kCloudHypervisor, kXen 
 // RAM as this project's machine has it: from 0 up to the hole at 3 GiB, the rest from 4 GiB up.
 // `size` is rounded up to a whole page. Empty when size is 0 or does not fit below 2^46.
 [[nodiscard]] std::vector<base::Range> ram_ranges(base::ByteSize size);
+
+// What kStrict's map names as reserved in the hole below 4 GiB: I/O APIC, local APIC, and the four
+// pages that KVM needs on Intel for real mode. A machine may have no such thing elsewhere.
+inline constexpr std::array kStrictDevices{
+    *base::Range::from_size(base::PhysAddr(0xfec00000), base::ByteSize(0x1000)),
+    *base::Range::from_size(base::PhysAddr(0xfee00000), base::ByteSize(0x1000)),
+    *base::Range::from_size(base::PhysAddr(0xfffbc000), base::ByteSize(0x4000)),
+};
 
 // Where the machine shall put its own tables so that they fit into this shape. The plan checks what
 // it is given; this only says what will pass.
