@@ -100,7 +100,7 @@ TEST(Print, AReportNamesOnlyWhatIsOdd) {
 
 TEST(Line, KeepsToItsSize) {
   Line line;
-  line.spaces(1000).text("x");
+  line.spaces(SIZE_MAX).text("x");
   EXPECT_EQ(line.view(), std::string(160, ' '));
 }
 

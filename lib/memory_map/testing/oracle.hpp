@@ -194,13 +194,14 @@ inline std::optional<base::Range> oracle_find_free(const Space& space, std::span
   return found;
 }
 
-// The three promises of a normalised map.
+// The three promises of a normalised map: sorted, disjoint, merged but for all 2^64 bytes at once.
 inline bool is_normalised(std::span<const Entry> map) {
   for (std::size_t i = 1; i < map.size(); ++i) {
     const Entry& low = map[i - 1];
     const Entry& high = map[i];
     const bool touch = low.range.end() == high.range.first();
-    if (low.range.last() >= high.range.first() || (touch && low.type == high.type)) {
+    const bool whole = low.range.first().value() == 0 && high.range.last().value() == UINT64_MAX;
+    if (low.range.last() >= high.range.first() || (touch && low.type == high.type && !whole)) {
       return false;
     }
   }

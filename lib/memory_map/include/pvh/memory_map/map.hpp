@@ -121,17 +121,19 @@ struct MapError {
 };
 
 [[nodiscard]] constexpr std::string_view describe(MapErrorCode code) {
+  // Without it a literal may become a strlen at run time, which a kernel has not.
+  using std::string_view_literals::operator""sv;
   switch (code) {
     case MapErrorCode::kScratchTooSmall:
-      return "the scratch space for the memory map is too small";
+      return "the scratch space for the memory map is too small"sv;
     case MapErrorCode::kOutputTooSmall:
-      return "the memory map has more reservations than there is room for";
+      return "the memory map has more reservations than there is room for"sv;
     case MapErrorCode::kInputTooShort:
-      return "the memory map ends before its last entry";
+      return "the memory map ends before its last entry"sv;
     case MapErrorCode::kBadOptions:
-      return "the memory map cannot be made with these options";
+      return "the memory map cannot be made with these options"sv;
   }
-  return "unknown error";
+  return "unknown error"sv;
 }
 
 // What a map amounts to; see statistics() in edit.hpp.

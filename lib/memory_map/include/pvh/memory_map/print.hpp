@@ -27,15 +27,13 @@ class Line {
 
   constexpr Line& text(std::string_view part) {
     for (const char c : part) {
-      if (size_ < text_.size()) {
-        text_[size_++] = c;
-      }
+      put(c);
     }
     return *this;
   }
   constexpr Line& spaces(std::size_t count) {
-    for (std::size_t i = 0; i < count; ++i) {
-      text(" ");
+    for (std::size_t i = 0; i < count && size_ < text_.size(); ++i) {
+      put(' ');
     }
     return *this;
   }
@@ -47,6 +45,12 @@ class Line {
   Line& size(base::ByteSize bytes, std::size_t width = 0);
 
  private:
+  constexpr void put(char c) {
+    if (size_ < text_.size()) {
+      text_[size_++] = c;
+    }
+  }
+
   std::array<char, 160> text_{};
   std::size_t size_ = 0;
 };
