@@ -85,7 +85,8 @@ def wait_until_gone(pids: list[int], seconds: float = 10) -> None:
 @contextlib.contextmanager
 def background(*words: str) -> Iterator[tuple[subprocess.Popen[bytes], list[int]]]:
     """A lab whose command has begun (its first output is "up"), and the processes that it started."""
-    with subprocess.Popen([_LAB, *words], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    pipe = subprocess.PIPE
+    with subprocess.Popen([_LAB, *words], stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe) as process:
         try:
             assert process.stdout is not None
             assert process.stdout.readline() == b"up\n"
@@ -403,7 +404,8 @@ def test_terminal_is_put_back_after_a_signal() -> None:
 
 def test_output_to_a_pipe_is_unchanged_though_input_is_a_terminal() -> None:
     reading, writing = os.pipe()
-    with Terminal("run", "--", "sh", "-c", "test -t 0 && test -t 2 && ! test -t 1 && echo line", stdout=writing) as there:
+    script = "test -t 0 && test -t 2 && ! test -t 1 && echo line"
+    with Terminal("run", "--", "sh", "-c", script, stdout=writing) as there:
         os.close(writing)
         assert there.finish() == 0
         with os.fdopen(reading, "rb") as pipe:
@@ -417,7 +419,8 @@ def test_prepare_again_changes_nothing(artefacts: dict[str, dict[str, str]]) -> 
     cache = pathlib.Path(str(artefacts["l2-initrd"])).parents[1]
 
     def look() -> dict[str, int]:
-        return {str(path): path.stat().st_mtime_ns for path in cache.rglob("*") if path.is_file() and path.name != "lock"}
+        files = [path for path in cache.rglob("*") if path.is_file() and path.name != "lock"]
+        return {str(path): path.stat().st_mtime_ns for path in files}
 
     before = look()
     done = lab("prepare")
@@ -474,6 +477,58 @@ def test_guest_initrd_is_written_and_always_the_same(tmp_path: pathlib.Path) -> 
     assert {b"init", b"bin/busybox", b"bin/sh", b"dev/console"} <= set(names)
 
 
+# The test guest, here on an emulated PC: what it does must not depend on our monitor.
+
+
+def guest(artefacts: dict[str, dict[str, str]], words: str, keys: bytes = b"") -> str:
+    done = subprocess.run(
+        [
+            *("qemu-system-x86_64", "-accel", "tcg", "-m", "256", "-smp", "2", "-nodefaults", "-display", "none"),
+            *("-serial", "stdio", "-no-reboot", "-kernel", artefacts["linux-cloud-amd64"]["vmlinuz"]),
+            *("-initrd", str(artefacts["l2-initrd"]), "-append", f"console=ttyS0 panic=1 {words}"),
+        ],
+        input=keys,
+        capture_output=True,
+        timeout=_HARD_LIMIT,
+        check=True,
+    )
+    return done.stdout.decode(errors="replace").replace("\r\n", "\n")
+
+
+@pytest.mark.parametrize(
+    ("mode", "end"),
+    [
+        ("poweroff", "reboot: Power down"),
+        ("reboot", "reboot: Restarting system"),
+        ("panic", "Kernel panic - not syncing: sysrq triggered crash"),
+    ],
+)
+def test_guest_ends_as_its_command_line_says(artefacts: dict[str, dict[str, str]], mode: str, end: str) -> None:
+    console = guest(artefacts, f"pvh.test={mode}")
+    assert console.count("\nPVH-TEST-INIT-REACHED\n") == 1
+    assert end in console.split("PVH-TEST-INIT-REACHED")[1]
+
+
+def test_guest_reports_its_memory_and_processors(artefacts: dict[str, dict[str, str]]) -> None:
+    report = guest(artefacts, "quiet pvh.test=report").split("PVH-TEST-INIT-REACHED\n")[1]
+    lines = report.splitlines()
+    assert 200 << 10 < int(lines[0].removeprefix("MEMTOTAL ")) < 256 << 10
+    assert lines[1] == "CPUS 2"
+    assert lines[2] == "CMDLINE console=ttyS0 panic=1 quiet pvh.test=report"
+    assert lines[3] == "MEMORY-MAP-BEGIN"
+    memory_map = lines[4 : lines.index("MEMORY-MAP-END")]
+    assert memory_map[0] == "BIOS-e820: [mem 0x0000000000000000-0x000000000009fbff] usable"
+    assert all(line.startswith("BIOS-e820: [mem 0x") for line in memory_map)
+
+
+def test_guest_gives_a_shell_and_powers_off_after_it(artefacts: dict[str, dict[str, str]]) -> None:
+    # The serial driver's start throws away a few keys that were typed before it.
+    console = guest(artefacts, "quiet", keys=b"\n" * 8 + b"echo $((6 * 7)) $(tty)\nexit\n")
+    assert "\nThis is a shell in the test guest" in console
+    assert "\n42 /dev/ttyS0\n" in console
+    assert "job control turned off" not in console
+
+
 # The parts.
 
 
@@ -502,6 +557,26 @@ def test_interpreter_of_short_and_foreign_files_is_none(tmp_path: pathlib.Path) 
     cut.write_bytes(pathlib.Path(sys.executable).read_bytes()[:100])
     assert payload.interpreter(str(cut)) is None
     assert payload.interpreter(sys.executable) == "/lib64/ld-linux-x86-64.so.2"
+
+
+def test_two_preparations_at_once_make_one_cache() -> None:
+    labs = [subprocess.Popen([_LAB, "prepare"], stderr=subprocess.PIPE) for _ in range(2)]
+    for process in labs:
+        assert process.communicate(timeout=_HARD_LIMIT)[1] == b""
+        assert process.returncode == 0
+
+
+def test_broken_snapshot_is_reported(tmp_path: pathlib.Path, artefacts: dict[str, dict[str, str]]) -> None:
+    real = pathlib.Path(str(artefacts["l2-initrd"])).parents[1] / "current"
+    broken = tmp_path / "current"
+    broken.mkdir()
+    (broken / "manifest.json").write_bytes((real / "manifest.json").read_bytes())
+    (broken / "state").write_bytes((real / "state").read_bytes()[:1000])
+    with (broken / "memory").open("wb") as memory:
+        memory.truncate((real / "memory").stat().st_size)
+    done = lab("run", "--cache", str(tmp_path), "--retries", "0", "--", "true")
+    assert done.returncode == 125
+    assert b"load of migration failed" in done.stderr
 
 
 def test_own_folders_of_l1_are_never_replaced(tmp_path: pathlib.Path) -> None:

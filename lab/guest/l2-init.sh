@@ -14,7 +14,11 @@ for word in $(cat /proc/cmdline); do
     case $word in pvh.test=*) mode=${word#pvh.test=} ;; esac
 done
 
+# A panic or a reset would overtake what the serial port has not sent yet. stty waits for it before it sets anything.
+drain() { stty onlcr; }
+
 echo PVH-TEST-INIT-REACHED
+drain
 case $mode in
 poweroff) ;;
 reboot) reboot -f ;;
@@ -33,4 +37,5 @@ shell)
     ;;
 *) echo "PVH-TEST-INIT: pvh.test=$mode is unknown" ;;
 esac
+drain
 poweroff -f

@@ -151,7 +151,7 @@ def collect(command: list[str], extra: list[str], outputs: list[str], pvh: str |
 
 @contextlib.contextmanager
 def disk(cargo: Cargo) -> Iterator[tuple[IO[bytes], list[wire.PayloadFile]]]:
-    """The payload disk, an unnamed sparse file that holds the cargo's files one after the other, and what lies where."""
+    """The payload disk, an unnamed sparse file with the cargo's files one after the other, and what lies where."""
     with tempfile.TemporaryFile(prefix="pvh-lab-") as file:
         placed = []
         offset = 0
@@ -161,7 +161,8 @@ def disk(cargo: Cargo) -> Iterator[tuple[IO[bytes], list[wire.PayloadFile]]]:
                 file.seek(offset)
                 shutil.copyfileobj(content, file, _COPY_SIZE)
                 size = file.tell() - offset
-            placed.append(wire.PayloadFile(os.fsencode(path), stat.S_IMODE(status.st_mode), offset, size))
+            mode = stat.S_IMODE(status.st_mode)
+            placed.append(wire.PayloadFile(os.fsencode(path), mode, offset, size))
             offset += size + -size % wire.BLOCK_SIZE
         if offset > qemu.PAYLOAD_SIZE:
             limit = qemu.PAYLOAD_SIZE >> 20

@@ -118,7 +118,7 @@ def _wait_ready(machine: qemu.Qemu) -> None:
         data = machine.control.recv(4096) if readable else b""
         if not data:
             words = "ended" if readable else f"did not come up in {_BOOT_SECONDS:.0f} s"
-            raise LabError(f"L1 {words}; its console:\n{machine.log()}")
+            raise LabError(f"L1 {words}; its console:\n{machine.last_words()}")
         if any(kind is wire.Type.READY for kind, _ in decoder.feed(data)):
             return
 

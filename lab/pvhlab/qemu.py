@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """L1 as a QEMU process that cannot outlive us, and the three wires into it: control, standard input, monitor."""
 
+import contextlib
 import ctypes
 import dataclasses
 import json
@@ -21,6 +22,8 @@ PAYLOAD_SIZE = 1 << 30  # of the payload disk, which is sparse; part of the snap
 MEMORY_MIB = 3072  # guests of L1 may have more: memory that they do not touch costs nothing
 _KERNEL_ARGUMENTS = "console=ttyS0 panic=1 quiet mitigations=off"
 _LOG_TAIL = 4000
+_ANSWER_SECONDS = 30
+_LAST_WORDS_SECONDS = 1
 
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -41,8 +44,8 @@ def version() -> str:
 def machine_arguments() -> list[str]:
     """The machine itself: the same when the snapshot is made and when it is used, or QEMU refuses the snapshot.
 
-    One processor: more of them make a restored L1 hang now and then, and guests of any number of processors run on
-    one (README.md has the figures). EPYC is the fastest model that has SVM.
+    One processor: guests of any number of processors run on it, and a restored L1 with two hangs now and then
+    (README.md has the figures). EPYC is the fastest model that has SVM.
     """
     return [
         *("-accel", "tcg", "-smp", "1", "-cpu", "EPYC,+svm,+npt"),
@@ -70,12 +73,16 @@ class Monitor:
     """QEMU's own control channel (QMP)."""
 
     def __init__(self, wire: socket.socket) -> None:
+        wire.settimeout(_ANSWER_SECONDS)
         self._lines = wire.makefile("rwb")
         self._receive()  # the greeting
         self.execute("qmp_capabilities")
 
     def _receive(self) -> dict[str, Any]:
-        line = self._lines.readline()
+        try:
+            line = self._lines.readline()
+        except TimeoutError as error:
+            raise LabError(f"QEMU did not answer within {_ANSWER_SECONDS} s") from error
         if not line:
             raise LabError("QEMU ended")
         message: dict[str, Any] = json.loads(line)
@@ -122,7 +129,7 @@ class Qemu:
             stdin=subprocess.DEVNULL,
             stdout=self._log,
             stderr=self._log,
-            pass_fds=[held.fileno() for held in (*ends.values(), payload, *files)],
+            pass_fds=[*(end.fileno() for end in ends.values()), *(file.fileno() for file in (payload, *files))],
             start_new_session=True,  # a terminal's Ctrl-C is for the lab to act on
             preexec_fn=lambda: _die_with(parent),
         )
@@ -144,9 +151,9 @@ class Qemu:
                 monitor = qemu.monitor()
                 monitor.ignore_shared_memory()
                 monitor.execute("migrate-incoming", uri=f"fd:{file.fileno()}")
-            except BaseException:
-                qemu.__exit__(None, None, None)
-                raise
+            except LabError as error:
+                with qemu:
+                    raise LabError(f"{error}; it said:\n{qemu.last_words()}") from error
         return qemu
 
     def __enter__(self) -> "Qemu":
@@ -157,13 +164,20 @@ class Qemu:
     ) -> None:
         self._process.kill()
         self._process.wait()
-        for resource in (self.control, self.input, self._wire, self._log):
-            resource.close()
+        for wire in (self.control, self.input, self._wire):
+            wire.close()
+        self._log.close()
 
     def monitor(self) -> Monitor:
         return Monitor(self._wire)
 
     def log(self) -> str:
-        """The end of what QEMU and L1's console said: the reason when L1 did not come up."""
+        """The end of what QEMU and L1's console have said."""
         self._log.seek(0)
         return self._log.read()[-_LOG_TAIL:].decode(errors="replace").strip()
+
+    def last_words(self) -> str:
+        """The log of a machine that ends, or should have."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(_LAST_WORDS_SECONDS)
+        return self.log()
