@@ -42,7 +42,12 @@ def default_cache() -> pathlib.Path:
     named = os.environ.get("PVH_LAB_CACHE")
     if named:
         return pathlib.Path(named).absolute()
-    return pathlib.Path(__file__).resolve().parents[2] / "build" / "lab"
+    tree = pathlib.Path(__file__).resolve().parents[2]
+    if (tree / "CMakeLists.txt").exists():
+        return tree / "build" / "lab"
+    # Installed: nobody may write beside us.
+    home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    return pathlib.Path(home) / "pvh" / "lab"
 
 
 def say(words: str) -> None:
