@@ -33,8 +33,7 @@ Result<base::Mapping> map_region(base::Range range) {
   // Without MAP_NORESERVE, so that the host's own overcommit policy decides what is too much.
   // Reserve more than needed, keep the part that is aligned as the guest sees it, give the rest
   // back.
-  void* raw = ::mmap(nullptr, *reserve, PROT_READ | PROT_WRITE,
-                     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  void* raw = ::mmap(nullptr, *reserve, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (raw == MAP_FAILED) {
     return fault(MemoryError::kNoHostMemory, fmt::format("{} MiB", size >> 20), errno);
   }

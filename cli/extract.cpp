@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// `pvh extract`: the ELF inside a bzImage or a compressed kernel.
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include <fmt/format.h>
+#include <pvh/base/fd.hpp>
+#include <pvh/loader/file.hpp>
+#include <pvh/loader/image.hpp>
+#include <pvh/vmm/failure.hpp>
+
+#include "commands.hpp"
+#include "exit_status.hpp"
+#include "output.hpp"
+
+namespace pvh::cli {
+namespace {
+
+struct ExtractArguments {
+  std::string kernel;
+  std::string output;
+};
+
+int write_all(int fd, base::Bytes bytes) {
+  while (!bytes.empty()) {
+    const ssize_t done = ::write(fd, bytes.data(), bytes.size());
+    if (done < 0 && errno != EINTR) {
+      return errno;
+    }
+    bytes = bytes.subspan(static_cast<std::size_t>(std::max<ssize_t>(done, 0)));
+  }
+  return 0;
+}
+
+// Beside the target first, then renamed: a full disk leaves no half kernel under the name that was
+// asked for.
+int write_file(const std::string& path, base::Bytes bytes) {
+  const std::string partial = fmt::format("{}.partial.{}", path, ::getpid());
+  const base::Fd file(::open(partial.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666));
+  if (!file) {
+    return errno;
+  }
+  int error = write_all(file.get(), bytes);
+  if (error == 0 && ::rename(partial.c_str(), path.c_str()) != 0) {
+    error = errno;
+  }
+  if (error != 0) {
+    ::unlink(partial.c_str());
+  }
+  return error;
+}
+
+int extract(const ExtractArguments& arguments) {
+  const auto file = loader::File::open(arguments.kernel);
+  if (!file) {
+    const auto failure = vmm::to_failure(file.error());
+    complain(arguments.kernel, failure.text);
+    return exit_status(failure.kind);
+  }
+  const auto image = loader::parse_image(file->bytes());
+  if (!image) {
+    complain(arguments.kernel, base::to_text(image.error()));
+    return kMalformed;
+  }
+  const bool to_stdout = arguments.output == "-";
+  const int error =
+      to_stdout ? write_all(STDOUT_FILENO, image->elf) : write_file(arguments.output, image->elf);
+  if (error != 0) {
+    complain(to_stdout ? "stdout" : arguments.output, std::strerror(error));
+    return kHostIo;
+  }
+  return kOk;
+}
+
+}  // namespace
+
+void add_extract(CLI::App& app, Action& action) {
+  auto* const command =
+      app.add_subcommand("extract", "take the ELF out of a bzImage or a compressed kernel");
+  const auto arguments = std::make_shared<ExtractArguments>();
+  command->add_option("KERNEL", arguments->kernel, "bzImage or compressed kernel")->required();
+  command->add_option("-o,--output", arguments->output, "where to write the ELF; - is stdout")
+      ->type_name("FILE")
+      ->required();
+  command->callback([arguments, &action] { action = [arguments] { return extract(*arguments); }; });
+}
+
+}  // namespace pvh::cli

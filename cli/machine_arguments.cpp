@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include "machine_arguments.hpp"
+
+#include <charconv>
+#include <optional>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <pvh/base/try.hpp>
+
+#include "exit_status.hpp"
+#include "options.hpp"
+#include "output.hpp"
+
+namespace pvh::cli {
+namespace {
+
+using vmm::Failure;
+using vmm::FailureKind;
+
+std::unexpected<Complaint> bad_option(const char* option, std::string text) {
+  return std::unexpected(Complaint{option, {FailureKind::kRequest, std::move(text)}});
+}
+
+std::expected<loader::File, Complaint> open_file(const std::string& path) {
+  auto file = loader::File::open(path);
+  if (!file) {
+    return std::unexpected(Complaint{path, vmm::to_failure(file.error())});
+  }
+  return std::move(*file);
+}
+
+std::optional<unsigned> parse_count(std::string_view text) {
+  unsigned value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  return error == std::errc() && end == text.data() + text.size() ? std::optional(value)
+                                                                  : std::nullopt;
+}
+
+// The command line that the guest gets: --append, then what stands after "--".
+std::string join_command_line(const std::string& append, const Rest& rest) {
+  const std::string tail = fmt::format("{}", fmt::join(rest, " "));
+  return append.empty() || tail.empty() ? append + tail : append + " " + tail;
+}
+
+std::expected<vmm::MachineOptions, Complaint> parse_options(const MachineArguments& arguments,
+                                                            const Rest& rest) {
+  vmm::MachineOptions options;
+  const auto memory = parse_size(arguments.memory);
+  if (!memory) {
+    return bad_option("--memory", memory.error());
+  }
+  options.memory = *memory;
+  const auto cpus = parse_count(arguments.cpus);
+  if (!cpus || *cpus == 0 || *cpus > vmm::kMaxCpus) {
+    return bad_option("--cpus", fmt::format("\"{}\" is not a number from 1 to {}", arguments.cpus,
+                                            vmm::kMaxCpus));
+  }
+  options.cpus = *cpus;
+  if (arguments.start_info != "0" && arguments.start_info != "1") {
+    return bad_option("--start-info",
+                      fmt::format("there is no version \"{}\" of hvm_start_info: write 0 or 1",
+                                  arguments.start_info));
+  }
+  options.start_info_version = arguments.start_info == "0" ? 0 : 1;
+  const auto shape = loader::shape_from_string(arguments.memmap);
+  if (!shape) {
+    return bad_option(
+        "--memmap",
+        fmt::format("\"{}\" is none of strict, qemu, qboot, firecracker, cloud-hypervisor "
+                    "and xen",
+                    arguments.memmap));
+  }
+  options.shape = *shape;
+  options.poison = arguments.poison;
+  options.command_line = join_command_line(arguments.append, rest);
+  return options;
+}
+
+}  // namespace
+
+int fail(const Complaint& complaint) {
+  complain(complaint.subject, complaint.failure.text);
+  return exit_status(complaint.failure.kind);
+}
+
+void MachineArguments::add_to(CLI::App& app) {
+  app.add_option("KERNEL", kernel, "ELF, bzImage, or either compressed")->required();
+  app.add_option("-m,--memory", memory, "guest memory: 512M, 4G; a bare number is MiB")
+      ->type_name("SIZE")
+      ->capture_default_str();
+  app.add_option("-c,--cpus", cpus, "virtual CPUs")->type_name("N")->capture_default_str();
+  app.add_option("-a,--append", append, "kernel command line (as is everything after --)")
+      ->type_name("TEXT");
+  app.add_option("-i,--initrd", initrd, "the first module")->type_name("FILE");
+  app.add_option("--module", modules, "FILE[,cmdline=TEXT]: a further module; repeatable, in order")
+      ->type_name("FILE")
+      ->expected(1)
+      ->take_all();
+  app.add_option("--start-info", start_info,
+                 "version of hvm_start_info: 0 leaves the memory map out")
+      ->type_name("0|1")
+      ->capture_default_str();
+  app.add_option("--memmap", memmap,
+                 "whose memory map and placement: strict (ours), qemu, qboot, firecracker, "
+                 "cloud-hypervisor, xen")
+      ->type_name("SHAPE")
+      ->capture_default_str();
+  app.add_flag("--poison", poison,
+               "hostile but legal values in everything that the protocol leaves unspecified");
+}
+
+std::expected<LoadedMachine, Complaint> load_machine(const MachineArguments& arguments,
+                                                     const Rest& rest) {
+  LoadedMachine machine;
+  machine.options = TRY(parse_options(arguments, rest));
+
+  std::vector<ModuleOption> modules;
+  if (!arguments.initrd.empty()) {
+    modules.push_back({arguments.initrd, ""});
+  }
+  for (const std::string& text : arguments.modules) {
+    auto module = parse_module(text);
+    if (!module) {
+      return bad_option("--module", module.error());
+    }
+    modules.push_back(std::move(*module));
+  }
+  machine.files.push_back(TRY(open_file(arguments.kernel)));
+  for (const ModuleOption& module : modules) {
+    machine.files.push_back(TRY(open_file(module.path)));
+    machine.options.modules.push_back(
+        {module.path, machine.files.back().bytes(), module.command_line});
+  }
+  auto image = loader::parse_image(machine.files.front().bytes());
+  if (!image) {
+    return std::unexpected(Complaint{arguments.kernel, vmm::to_failure(image.error())});
+  }
+  machine.image = std::move(*image);
+  return machine;
+}
+
+}  // namespace pvh::cli

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include <algorithm>
+#include <exception>
+#include <string>
+#include <vector>
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+
+#include "commands.hpp"
+#include "exit_status.hpp"
+#include "output.hpp"
+#include "process_start.hpp"
+
+namespace pvh::cli {
+namespace {
+
+int main(int argc, const char* const* argv) {
+  std::vector<std::string> words(argv + std::min(argc, 1), argv + argc);
+  // What follows "--" belongs to the guest or the lab; CLI11 must not look at it.
+  const auto dashes = std::ranges::find(words, "--");
+  const bool has_dashes = dashes != words.end();
+  const Rest rest(has_dashes ? dashes + 1 : dashes, words.end());
+  words.erase(dashes, words.end());
+
+  CLI::App app("PVH direct boot: run kernels in microVMs, and see why one does not boot", "pvh");
+  app.set_version_flag("--version", "pvh " PVH_VERSION);
+  app.require_subcommand(1);
+  Action action;
+  add_run(app, rest, action);
+  add_inspect(app, action);
+  add_layout(app, rest, action);
+  add_extract(app, action);
+  add_lab(app, rest, action);
+  try {
+    std::ranges::reverse(words);  // CLI11 takes them from the back
+    app.parse(words);
+  } catch (const CLI::CallForHelp&) {
+    const auto chosen = app.get_subcommands();
+    return print(chosen.empty() ? app.help() : chosen.front()->help());
+  } catch (const CLI::CallForVersion&) {
+    return print("pvh " PVH_VERSION "\n");
+  } catch (const CLI::ParseError& error) {
+    const auto chosen = app.get_subcommands();
+    const std::string name = chosen.empty() ? "" : " " + chosen.front()->get_name();
+    complain("", fmt::format("{}; see `pvh{} --help`", error.what(), name));
+    return kUsage;
+  }
+  const bool takes_rest =
+      app.got_subcommand("run") || app.got_subcommand("layout") || app.got_subcommand("lab");
+  if (has_dashes && !takes_rest) {
+    complain("--", "this command takes nothing after --");
+    return kUsage;
+  }
+  return action();
+}
+
+}  // namespace
+}  // namespace pvh::cli
+
+int main(int argc, char** argv) {
+  pvh::cli::note_main_start();
+  try {
+    return pvh::cli::main(argc, argv);
+  } catch (const std::exception& error) {
+    // Only the host's memory can be behind this: nothing of ours throws.
+    pvh::cli::complain("", error.what());
+    return pvh::cli::kHostRefuses;
+  }
+}

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// Values as they are written on the command line.
+#pragma once
+
+#include <chrono>
+#include <expected>
+#include <string>
+#include <string_view>
+
+#include <pvh/base/address.hpp>
+#include <pvh/vmm/console.hpp>
+
+namespace pvh::cli {
+
+// The error is a sentence for the user.
+template <typename T>
+using Parsed = std::expected<T, std::string>;
+
+// "512M", "4G"; K, M, G, T are powers of 1024, in either case, with or without "iB" or "B"; a bare
+// number is MiB, as other monitors have it. Not 0.
+[[nodiscard]] Parsed<base::ByteSize> parse_size(std::string_view text);
+
+// Seconds, with a fraction or without; more than 0.
+[[nodiscard]] Parsed<std::chrono::nanoseconds> parse_seconds(std::string_view text);
+
+// FILE[,cmdline=TEXT]; the text is everything up to the end, commas too.
+struct ModuleOption {
+  std::string path;
+  std::string command_line;
+};
+[[nodiscard]] Parsed<ModuleOption> parse_module(std::string_view text);
+
+// stdio | none | file=PATH | pty | uds=PATH
+[[nodiscard]] Parsed<vmm::ConsoleSpec> parse_console(std::string_view text);
+
+}  // namespace pvh::cli

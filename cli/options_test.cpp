@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include "options.hpp"
+
+#include <gmock/gmock.h>
+
+namespace pvh::cli {
+namespace {
+
+using testing::HasSubstr;
+
+std::uint64_t bytes(std::string_view text) {
+  return parse_size(text).value().value();
+}
+
+TEST(Size, HasUnitsOf1024AndABareNumberIsMiB) {
+  EXPECT_EQ(bytes("512M"), 512u << 20);
+  EXPECT_EQ(bytes("512"), 512u << 20);
+  EXPECT_EQ(bytes("4g"), std::uint64_t{4} << 30);
+  EXPECT_EQ(bytes("100K"), 100u << 10);
+  EXPECT_EQ(bytes("1T"), std::uint64_t{1} << 40);
+  EXPECT_EQ(bytes("2GiB"), std::uint64_t{2} << 30);
+  EXPECT_EQ(bytes("2GB"), std::uint64_t{2} << 30);
+}
+
+TEST(Size, RefusesWhatIsNone) {
+  for (const auto* const text :
+       {"", "M", "-1", "12Q", "1Z", "1.5G", "0x10M", " 1M", "1M ", "1MM", "1iB", "B", "1B"}) {
+    EXPECT_FALSE(parse_size(text)) << text;
+  }
+  EXPECT_THAT(parse_size("0").error(), HasSubstr("none"));
+  EXPECT_THAT(parse_size("0G").error(), HasSubstr("none"));
+  EXPECT_THAT(parse_size("99999999T").error(), HasSubstr("more than"));
+  EXPECT_THAT(parse_size("99999999999999999999999").error(), HasSubstr("more than"));
+}
+
+TEST(Seconds, MayHaveAFraction) {
+  EXPECT_EQ(parse_seconds("1.5"), std::chrono::milliseconds(1500));
+  EXPECT_EQ(parse_seconds("20"), std::chrono::seconds(20));
+  for (const auto* const text : {"", "0", "-1", "1s", "nan", "inf", "1e99", "x", "1000000000000"}) {
+    EXPECT_FALSE(parse_seconds(text)) << text;
+  }
+}
+
+TEST(Module, HasACommandLineThatMayHoldCommas) {
+  const auto plain = parse_module("a,b.img");
+  ASSERT_TRUE(plain);
+  EXPECT_EQ(plain->path, "a,b.img");
+  EXPECT_EQ(plain->command_line, "");
+  const auto full = parse_module("x.img,cmdline=a,b cmdline=c");
+  ASSERT_TRUE(full);
+  EXPECT_EQ(full->path, "x.img");
+  EXPECT_EQ(full->command_line, "a,b cmdline=c");
+  EXPECT_FALSE(parse_module(""));
+  EXPECT_FALSE(parse_module(",cmdline=x"));
+}
+
+TEST(ConsoleOption, NamesAPlace) {
+  EXPECT_EQ(parse_console("stdio")->kind, vmm::ConsoleKind::kStdio);
+  EXPECT_EQ(parse_console("none")->kind, vmm::ConsoleKind::kNone);
+  EXPECT_EQ(parse_console("pty")->kind, vmm::ConsoleKind::kPty);
+  const auto file = parse_console("file=/tmp/x=y");
+  ASSERT_TRUE(file);
+  EXPECT_EQ(file->kind, vmm::ConsoleKind::kFile);
+  EXPECT_EQ(file->path, "/tmp/x=y");
+  EXPECT_EQ(parse_console("uds=s")->kind, vmm::ConsoleKind::kUnixSocket);
+  for (const auto* const text : {"", "file", "file=", "stdio=x", "vga", "uds="}) {
+    EXPECT_FALSE(parse_console(text)) << text;
+  }
+}
+
+}  // namespace
+}  // namespace pvh::cli

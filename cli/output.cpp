@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include "output.hpp"
+
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+
+#include <fmt/format.h>
+
+#include "exit_status.hpp"
+
+namespace pvh::cli {
+
+std::string printable(std::string_view text) {
+  std::string result;
+  result.reserve(text.size());
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    if ((byte < 0x20 && c != '\n') || byte == 0x7f) {
+      fmt::format_to(std::back_inserter(result), "\\x{:02x}", byte);
+    } else {
+      result.push_back(c);
+    }
+  }
+  return result;
+}
+
+void complain(std::string_view subject, std::string_view message) {
+  const std::string line =
+      subject.empty() ? fmt::format("pvh: {}\n", printable(message))
+                      : fmt::format("pvh: {}: {}\n", printable(subject), printable(message));
+  // With stderr gone there is nobody left to tell.
+  static_cast<void>(std::fwrite(line.data(), 1, line.size(), stderr));
+}
+
+int print(std::string_view text) {
+  const bool written =
+      std::fwrite(text.data(), 1, text.size(), stdout) == text.size() && std::fflush(stdout) == 0;
+  if (!written) {
+    complain("stdout", std::strerror(errno));
+    return kHostIo;
+  }
+  return kOk;
+}
+
+}  // namespace pvh::cli

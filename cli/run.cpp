@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// `pvh run`: a kernel in a microVM, from its files to the exit status.
+#include <cerrno>
+#include <chrono>
+#include <cstdio>
+#include <cstring>
+#include <fstream>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+#include <pvh/base/try.hpp>
+#include <pvh/vmm/machine.hpp>
+
+#include "commands.hpp"
+#include "exit_status.hpp"
+#include "machine_arguments.hpp"
+#include "options.hpp"
+#include "output.hpp"
+#include "process_start.hpp"
+
+namespace pvh::cli {
+namespace {
+
+struct RunArguments {
+  MachineArguments machine;
+  std::string console = "stdio";
+  bool debug_exit = false;
+  bool debug_console = false;
+  std::string timeout;
+  std::string stats;
+};
+
+// The moments before the machine has its own.
+struct EarlyMoments {
+  vmm::Statistics::Moment image_read;
+  vmm::Statistics::Moment planned;
+};
+
+// Says on stderr what the exit status alone does not, and gives that status.
+int report(const vmm::Ending& ending, const std::string& kernel, const std::string& timeout) {
+  using vmm::EndingCause;
+  switch (ending.cause) {
+    case EndingCause::kPowerOff:
+    case EndingCause::kReset:
+    case EndingCause::kQuit:
+      return kOk;
+    case EndingCause::kDebugExit: {
+      const int status = static_cast<int>((ending.value * 2 + 1) & 0xff);
+      if (status == kMalformed || status == kHostRefuses || status == kCannotRun) {
+        complain(kernel,
+                 fmt::format("status {} is the guest's own: it wrote {:#x} to the debug exit port",
+                             status, ending.value));
+      }
+      return status;
+    }
+    case EndingCause::kTripleFault:
+      complain(kernel, ending.text);
+      return kGuestCrashed;
+    case EndingCause::kCannotRun:
+      complain(kernel, ending.text);
+      return kCannotRun;
+    case EndingCause::kHost:
+      complain(kernel, ending.text);
+      return kHostRefuses;
+    case EndingCause::kHostIo:
+      complain("", ending.text);
+      return kHostIo;
+    case EndingCause::kSignal:
+      complain(kernel, fmt::format("ended by {}", strsignal(static_cast<int>(ending.value))));
+      return kSignalBase + static_cast<int>(ending.value);
+    case EndingCause::kTimeout:
+      complain(kernel, fmt::format("the guest was still running after {} seconds", timeout));
+      return kTimeout;
+  }
+  return kHostIo;
+}
+
+std::string_view name_of(vmm::EndingCause cause) {
+  using vmm::EndingCause;
+  switch (cause) {
+    case EndingCause::kPowerOff:
+      return "power-off";
+    case EndingCause::kReset:
+      return "reset";
+    case EndingCause::kDebugExit:
+      return "debug-exit";
+    case EndingCause::kQuit:
+      return "quit";
+    case EndingCause::kTripleFault:
+      return "triple-fault";
+    case EndingCause::kCannotRun:
+      return "cannot-run";
+    case EndingCause::kHost:
+      return "host";
+    case EndingCause::kHostIo:
+      return "host-io";
+    case EndingCause::kSignal:
+      return "signal";
+    case EndingCause::kTimeout:
+      return "timeout";
+  }
+  return "unknown";
+}
+
+nlohmann::json microseconds(vmm::Statistics::Moment moment) {
+  if (!moment) {
+    return nullptr;
+  }
+  return std::chrono::duration_cast<std::chrono::microseconds>(*moment - process_start()).count();
+}
+
+nlohmann::json port_counts(const std::map<std::uint16_t, std::uint64_t>& counts) {
+  auto json = nlohmann::json::object();
+  for (const auto& [port, count] : counts) {
+    json[fmt::format("{:#x}", port)] = count;
+  }
+  return json;
+}
+
+std::string statistics_json(const vmm::MachineOptions& options, const EarlyMoments& early,
+                            const vmm::Statistics& statistics, const vmm::Ending& ending,
+                            int status) {
+  auto mmio = nlohmann::json::object();
+  for (const auto& [page, count] : statistics.unclaimed_mmio) {
+    mmio[fmt::format("{:#x}", page)] = count;
+  }
+  const nlohmann::json json = {
+      {"version", 1},
+      {"ending", name_of(ending.cause)},
+      {"exit_status", status},
+      {"cpus", options.cpus},
+      {"memory_bytes", options.memory.value()},
+      {"moments_us",
+       {{"image_read", microseconds(early.image_read)},
+        {"planned", microseconds(early.planned)},
+        {"kvm_ready", microseconds(statistics.kvm_ready)},
+        {"memory_ready", microseconds(statistics.memory_ready)},
+        {"written", microseconds(statistics.written)},
+        {"first_instruction", microseconds(statistics.first_instruction)},
+        {"first_console_byte", microseconds(statistics.first_console_byte)},
+        {"end", microseconds(statistics.end)}}},
+      {"console_bytes", statistics.console_bytes},
+      {"exits", statistics.exits},
+      {"port_reads", port_counts(statistics.port_reads)},
+      {"port_writes", port_counts(statistics.port_writes)},
+      {"unclaimed_mmio", mmio},
+      {"peak_rss_kib", peak_rss_kib()}};
+  return json.dump(2) + "\n";
+}
+
+int run(const RunArguments& arguments, const Rest& rest) {
+  const auto console_spec = parse_console(arguments.console);
+  if (!console_spec) {
+    complain("--console", console_spec.error());
+    return kUsage;
+  }
+  std::optional<std::chrono::nanoseconds> timeout;
+  if (!arguments.timeout.empty()) {
+    const auto parsed = parse_seconds(arguments.timeout);
+    if (!parsed) {
+      complain("--timeout", parsed.error());
+      return kUsage;
+    }
+    timeout = *parsed;
+  }
+  auto loaded = load_machine(arguments.machine, rest);
+  if (!loaded) {
+    return fail(loaded.error());
+  }
+  vmm::MachineOptions& options = loaded->options;
+  options.debug_exit = arguments.debug_exit;
+  options.debug_console = arguments.debug_console;
+  options.timeout = timeout;
+  EarlyMoments early;
+  early.image_read = std::chrono::steady_clock::now();
+
+  const std::string& kernel = arguments.machine.kernel;
+  const auto boot = vmm::plan_boot(loaded->image, options);
+  if (!boot) {
+    return fail({kernel, boot.error()});
+  }
+  early.planned = std::chrono::steady_clock::now();
+
+  // Opened before the guest runs: a path that cannot be written must not cost the user his run.
+  std::ofstream stats;
+  if (!arguments.stats.empty()) {
+    stats.open(arguments.stats, std::ios::trunc);
+    if (!stats) {
+      complain(arguments.stats, fmt::format("cannot be written: {}", std::strerror(errno)));
+      return kHostIo;
+    }
+  }
+
+  std::optional<vmm::Ending> ending;
+  vmm::Statistics statistics;
+  {
+    auto console = vmm::Console::open(*console_spec);
+    if (!console) {
+      return fail({"--console", console.error()});
+    }
+    auto machine = vmm::Machine::create(**boot, options, *console);
+    if (!machine) {
+      return fail({kernel, machine.error()});
+    }
+    auto ended = (*machine)->run();
+    if (!ended) {
+      return fail({kernel, ended.error()});
+    }
+    ending = std::move(*ended);
+    statistics = (*machine)->statistics();
+  }  // the terminal is the user's again before anything is said
+  const int status = report(*ending, kernel, arguments.timeout);
+  if (stats.is_open()) {
+    stats << statistics_json(options, early, statistics, *ending, status);
+    stats.close();
+    if (!stats) {
+      complain(arguments.stats, "the statistics could not be written");
+      return kHostIo;
+    }
+  }
+  return status;
+}
+
+}  // namespace
+
+void add_run(CLI::App& app, const Rest& rest, Action& action) {
+  auto* const command = app.add_subcommand("run", "boot a kernel in a microVM");
+  const auto arguments = std::make_shared<RunArguments>();
+  arguments->machine.add_to(*command);
+  command->add_option("--console", arguments->console, "stdio, none, pty, file=PATH, uds=PATH")
+      ->type_name("WHERE")
+      ->capture_default_str();
+  command->add_flag("--debug-exit", arguments->debug_exit,
+                    "port 0xf4 ends the machine; the exit status is value*2+1");
+  command->add_flag("--debug-console", arguments->debug_console, "port 0xe9 prints to stderr");
+  command
+      ->add_option("--timeout", arguments->timeout, "end the guest after so long, with status 124")
+      ->type_name("SECONDS");
+  command->add_option("--stats", arguments->stats, "moments, exits and memory as JSON")
+      ->type_name("FILE");
+  command->footer(
+      "What follows -- is the kernel's command line: pvh run vmlinuz -- console=ttyS0 quiet\n"
+      "The guest's console is stdin and stdout; on a terminal Ctrl-A x quits and Ctrl-A h helps.\n"
+      "Exit status: 0 the guest powered off or asked for a reset; 64 usage; 65 malformed kernel; "
+      "66 missing file;\n"
+      "69 KVM is missing or refuses; 70 triple fault; 71 KVM could not run an instruction; 74 host "
+      "I/O error;\n"
+      "124 --timeout; 128+N ended by signal N.");
+  command->callback([arguments, &rest, &action] {
+    action = [arguments, &rest] { return run(*arguments, rest); };
+  });
+}
+
+}  // namespace pvh::cli

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include <pvh/base/try.hpp>
+#include <pvh/vmm/acpi.hpp>
+#include <pvh/vmm/machine.hpp>
+#include <pvh/vmm/mp_table.hpp>
+
+namespace pvh::vmm {
+namespace {
+
+Failure to_failure(const TableFault& fault) {
+  return {FailureKind::kRequest, base::to_text(fault)};
+}
+
+// The machine's tables, made for the places that the shape has for them.
+Result<std::vector<loader::TableRequest>> make_tables(const loader::TablePlacement& placement,
+                                                      unsigned cpus) {
+  const MachineDescription description{.cpus = cpus,
+                                       .acpi_room = placement.acpi,
+                                       .rsdp = placement.rsdp,
+                                       .mp_table = placement.mp_table,
+                                       .mp_table_room = placement.mp_table_room};
+  std::vector<loader::TableRequest> requests;
+  auto acpi = build_acpi(description);
+  if (!acpi) {
+    return std::unexpected(to_failure(acpi.error()));
+  }
+  for (Table& table : *acpi) {
+    requests.push_back(
+        {std::move(table.name), table.address, std::move(table.bytes), memory_map::Type::kAcpi});
+  }
+  const bool has_mp_table = placement.mp_table_room.value() != 0;
+  if (has_mp_table) {
+    auto mp = build_mp_table(description);
+    if (!mp) {
+      return std::unexpected(to_failure(mp.error()));
+    }
+    requests.push_back(
+        {std::move(mp->name), mp->address, std::move(mp->bytes), memory_map::Type::kReserved});
+  }
+  return requests;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<const BootPlan>> plan_boot(const loader::Image& image,
+                                                  const MachineOptions& options) {
+  auto boot = std::make_unique<BootPlan>();
+  loader::PlanRequest& request = boot->request;
+  request.ram = loader::ram_ranges(options.memory);
+  request.command_line = options.command_line;
+  request.modules = options.modules;
+  request.start_info_version = options.start_info_version;
+  request.shape = options.shape;
+  request.poison = options.poison;
+  if (!request.ram.empty()) {
+    const auto placement = loader::table_placement(options.shape, request.ram);
+    request.tables = TRY(make_tables(placement, options.cpus));
+    request.table_memory = placement.table_memory;
+    request.rsdp = placement.rsdp;
+  }
+  boot->plan = TRY(lift(loader::make_plan(image, request)));
+  return boot;
+}
+
+}  // namespace pvh::vmm

@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+
+#include <fmt/format.h>
+#include <pvh/base/try.hpp>
+#include <pvh/vmm/console.hpp>
+
+namespace pvh::vmm {
+namespace {
+
+std::unexpected<Failure> cannot(const std::string& what, int sys_errno) {
+  return std::unexpected(
+      Failure{FailureKind::kHostIo, fmt::format("{}: {}", what, std::strerror(sys_errno))});
+}
+
+struct Pty {
+  base::Fd ours;
+  base::Fd theirs;
+};
+
+Result<Pty> open_pty() {
+  base::Fd pty(::posix_openpt(O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC));
+  std::array<char, 128> name{};
+  if (!pty || ::grantpt(pty.get()) != 0 || ::unlockpt(pty.get()) != 0 ||
+      ::ptsname_r(pty.get(), name.data(), name.size()) != 0) {
+    return cannot("cannot make a pseudo terminal for the console", errno);
+  }
+  // Were their side open nowhere, ours would be hung up, and poll() would say so for ever: we keep
+  // it open.
+  base::Fd other(::open(name.data(), O_RDWR | O_NOCTTY | O_CLOEXEC));
+  termios settings{};
+  if (!other || ::tcgetattr(other.get(), &settings) != 0) {
+    return cannot(fmt::format("cannot open {} for the console", name.data()), errno);
+  }
+  ::cfmakeraw(&settings);  // no echo of the guest's output back into its input
+  ::tcsetattr(other.get(), TCSANOW, &settings);
+  fmt::print(stderr, "pvh: the console is on {}\n", name.data());
+  return Pty{std::move(pty), std::move(other)};
+}
+
+Result<base::Fd> accept_one(const std::string& path) {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  if (path.size() >= sizeof(address.sun_path)) {
+    return std::unexpected(Failure{
+        FailureKind::kRequest, fmt::format("--console uds={}: a socket's path has at most {} bytes",
+                                           path, sizeof(address.sun_path) - 1)});
+  }
+  std::memcpy(address.sun_path, path.data(), path.size());
+  const base::Fd listener(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  if (!listener ||
+      ::bind(listener.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0 ||
+      ::listen(listener.get(), 1) != 0) {
+    return cannot(fmt::format("cannot listen on {}", path), errno);
+  }
+  fmt::print(stderr, "pvh: the console waits for a client on {}\n", path);
+  base::Fd client(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
+  const int accept_errno = errno;
+  ::unlink(path.c_str());
+  if (!client) {
+    return cannot(fmt::format("no client came to {}", path), accept_errno);
+  }
+  return client;
+}
+
+bool is_open(int fd) {
+  return ::fcntl(fd, F_GETFD) != -1;
+}
+
+}  // namespace
+
+Result<Console> Console::open(const ConsoleSpec& spec) {
+  switch (spec.kind) {
+    case ConsoleKind::kStdio: {
+      Console console(is_open(STDIN_FILENO) ? STDIN_FILENO : -1, STDOUT_FILENO, base::Fd(), false);
+      console.terminal_.emplace(STDIN_FILENO);
+      return console;
+    }
+    case ConsoleKind::kNone:
+      return Console(-1, -1, base::Fd(), false);
+    case ConsoleKind::kFile: {
+      base::Fd file(::open(spec.path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666));
+      if (!file) {
+        return cannot(fmt::format("cannot open {} for the console", spec.path), errno);
+      }
+      const int output = file.get();
+      return Console(-1, output, std::move(file), false);
+    }
+    case ConsoleKind::kPty: {
+      Pty pty = TRY(open_pty());
+      const int fd = pty.ours.get();
+      Console console(fd, fd, std::move(pty.ours), true);
+      console.pty_keeper_ = std::move(pty.theirs);
+      return console;
+    }
+    case ConsoleKind::kUnixSocket: {
+      base::Fd client = TRY(accept_one(spec.path));
+      const int fd = client.get();
+      return Console(fd, fd, std::move(client), false);
+    }
+  }
+  return cannot("unknown console", EINVAL);
+}
+
+int Console::write(base::Bytes bytes, const std::atomic<bool>& stop) const {
+  if (output_ < 0) {
+    return 0;
+  }
+  while (!bytes.empty()) {
+    const ssize_t done = ::write(output_, bytes.data(), bytes.size());
+    if (done >= 0) {
+      bytes = bytes.subspan(static_cast<std::size_t>(done));
+      continue;
+    }
+    if (errno == EAGAIN) {
+      if (lossy_) {
+        return 0;
+      }
+      // Somebody made the terminal that we share with him non-blocking.
+      pollfd wait{.fd = output_, .events = POLLOUT, .revents = 0};
+      ::poll(&wait, 1, 100);
+    } else if (errno != EINTR) {
+      return errno;
+    }
+    if (stop.load(std::memory_order_relaxed)) {
+      return 0;
+    }
+  }
+  return 0;
+}
+
+}  // namespace pvh::vmm

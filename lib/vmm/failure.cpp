@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include <pvh/vmm/failure.hpp>
+
+namespace pvh::vmm {
+
+Failure to_failure(const loader::ImageFault& fault) {
+  return {FailureKind::kMalformed, base::to_text(fault)};
+}
+
+Failure to_failure(const loader::PlanFault& fault) {
+  const bool kernel = fault.code == loader::PlanError::kBadImage;
+  return {kernel ? FailureKind::kMalformed : FailureKind::kRequest, base::to_text(fault)};
+}
+
+Failure to_failure(const loader::FileFault& fault) {
+  return {FailureKind::kMissing, base::to_text(fault)};
+}
+
+Failure to_failure(const guest_memory::Fault& fault) {
+  return {FailureKind::kHost, base::to_text(fault)};
+}
+
+Failure to_failure(const kvm::Fault& fault) {
+  return {FailureKind::kHost, base::to_text(fault)};
+}
+
+}  // namespace pvh::vmm

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// Where the guest's serial line ends on the host: this process's stdin and stdout, a file, a pseudo
+// terminal, the one client of a Unix socket, or nowhere.
+#pragma once
+
+#include <atomic>
+#include <optional>
+#include <string>
+#include <variant>
+
+#include <pvh/base/bytes.hpp>
+#include <pvh/base/fd.hpp>
+#include <pvh/vmm/failure.hpp>
+#include <pvh/vmm/terminal.hpp>
+
+namespace pvh::vmm {
+
+enum class ConsoleKind { kStdio, kNone, kFile, kPty, kUnixSocket };
+
+struct ConsoleSpec {
+  ConsoleKind kind = ConsoleKind::kStdio;
+  std::string path;  // kFile: created or truncated; kUnixSocket: bound, one client is waited for
+};
+
+class Console {
+ public:
+  // kPty and kUnixSocket say on stderr where to connect. A terminal on stdin becomes raw until the
+  // Console is gone.
+  [[nodiscard]] static Result<Console> open(const ConsoleSpec& spec);
+
+  // What is typed arrives here; -1 when nothing ever will.
+  [[nodiscard]] int input() const { return input_; }
+  // Whether what arrives may hold the escape keys of EscapeFilter.
+  [[nodiscard]] bool has_escape_keys() const { return terminal_ && terminal_->is_active(); }
+
+  // All of it, waiting for a slow reader; gives up when `stop` is set and a signal interrupts the
+  // wait. Returns 0 or an errno. A pseudo terminal that nobody reads loses output instead of
+  // waiting.
+  [[nodiscard]] int write(base::Bytes bytes, const std::atomic<bool>& stop) const;
+
+ private:
+  Console(int input, int output, base::Fd owned, bool lossy)
+      : input_(input), output_(output), owned_(std::move(owned)), lossy_(lossy) {}
+
+  int input_;
+  int output_;
+  base::Fd owned_;
+  base::Fd pty_keeper_;
+  bool lossy_;
+  std::optional<RawTerminal> terminal_;
+};
+
+}  // namespace pvh::vmm

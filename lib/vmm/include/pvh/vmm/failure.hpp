@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// Why a machine could not be made, or could not go on: the faults of all the libraries below,
+// sorted by whose they are. The command line turns the kind into the exit status.
+#pragma once
+
+#include <expected>
+#include <string>
+#include <type_traits>
+#include <utility>
+
+#include <pvh/guest_memory/guest_memory.hpp>
+#include <pvh/kvm/kvm.hpp>
+#include <pvh/loader/file.hpp>
+#include <pvh/loader/image.hpp>
+#include <pvh/loader/plan.hpp>
+
+namespace pvh::vmm {
+
+enum class FailureKind {
+  kRequest,    // what was asked for cannot be done: too many CPUs, a module larger than memory
+  kMalformed,  // the kernel
+  kMissing,    // a file that is not there or cannot be read
+  kHost,       // KVM or the host's memory refuse
+  kHostIo      // a console that cannot be opened, written
+};
+
+struct Failure {
+  FailureKind kind;
+  std::string text;
+};
+
+template <typename T>
+using Result = std::expected<T, Failure>;
+
+[[nodiscard]] Failure to_failure(const loader::ImageFault& fault);
+[[nodiscard]] Failure to_failure(const loader::PlanFault& fault);
+[[nodiscard]] Failure to_failure(const loader::FileFault& fault);
+[[nodiscard]] Failure to_failure(const guest_memory::Fault& fault);
+[[nodiscard]] Failure to_failure(const kvm::Fault& fault);
+
+// Another library's result as one of ours.
+template <typename T, typename E>
+[[nodiscard]] Result<T> lift(std::expected<T, E>&& result) {
+  if (!result) {
+    return std::unexpected(to_failure(result.error()));
+  }
+  if constexpr (std::is_void_v<T>) {
+    return {};
+  } else {
+    return std::move(*result);
+  }
+}
+
+}  // namespace pvh::vmm

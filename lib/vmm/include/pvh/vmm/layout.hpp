@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// The machine's fixed addresses that are not RAM. Where boot data and tables lie in RAM is the
+// plan's matter (loader::table_placement); a device's ports stand in its own header.
+#pragma once
+
+#include <pvh/base/address.hpp>
+
+namespace pvh::vmm {
+
+// Where the in-kernel interrupt controllers of KVM listen.
+inline constexpr base::PhysAddr kIoApicBase{0xfec00000};
+inline constexpr base::PhysAddr kLocalApicBase{0xfee00000};
+
+// Three pages for the task-state segment and one for the identity map that KVM needs on Intel CPUs
+// without unrestricted guest mode. Any page below 4 GiB that is not RAM will do. [api.rst,
+// KVM_SET_TSS_ADDR]
+inline constexpr base::PhysAddr kIdentityMapBase{0xfffbc000};
+inline constexpr base::PhysAddr kTssBase{0xfffbd000};
+
+// Everything above the RAM below 4 GiB lies in the hole that loader::ram_ranges leaves.
+inline constexpr base::PhysAddr kHoleStart{0xc0000000};
+static_assert(kHoleStart < kIoApicBase && kIoApicBase < kLocalApicBase &&
+              kLocalApicBase < kIdentityMapBase && kIdentityMapBase < kTssBase);
+
+}  // namespace pvh::vmm

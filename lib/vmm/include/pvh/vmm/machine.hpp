@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// The machine: a plan for it (pure), then KVM, devices and threads, run until the guest or somebody
+// else ends it.
+//
+//   Image + MachineOptions --plan_boot--> BootPlan --Machine::create--> Machine --run--> Ending
+//
+// `pvh layout` stops after the first step, so it cannot disagree with `pvh run`.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <pvh/base/address.hpp>
+#include <pvh/loader/image.hpp>
+#include <pvh/loader/plan.hpp>
+#include <pvh/vmm/console.hpp>
+#include <pvh/vmm/failure.hpp>
+
+namespace pvh::vmm {
+
+struct MachineOptions {
+  base::ByteSize memory{std::uint64_t{256} << 20};
+  unsigned cpus = 1;
+  std::string command_line;
+  std::vector<loader::ModuleRequest> modules;
+  std::uint32_t start_info_version = 1;
+  loader::Shape shape = loader::Shape::kStrict;
+  bool poison = false;
+  bool debug_exit = false;
+  bool debug_console = false;
+  std::optional<std::chrono::nanoseconds> timeout;
+};
+
+// The most vCPUs that the tables can describe; KVM may allow fewer.
+inline constexpr unsigned kMaxCpus = 255;
+
+struct BootPlan {
+  loader::PlanRequest request;
+  loader::Plan plan;  // refers to the image and to `request`
+};
+
+// Everything about the machine that is decided before KVM is asked for anything. `image` and what
+// options.modules refer to must outlive the result.
+[[nodiscard]] Result<std::unique_ptr<const BootPlan>> plan_boot(const loader::Image& image,
+                                                                const MachineOptions& options);
+
+enum class EndingCause {
+  kPowerOff,
+  kReset,
+  kDebugExit,    // value: what the guest wrote
+  kQuit,         // Ctrl-A x
+  kTripleFault,  // text: registers
+  kCannotRun,    // KVM gave an instruction or the vCPU's state up; text: which, where, why
+  kHost,         // KVM failed; text
+  kHostIo,       // the console cannot be written; text
+  kSignal,       // value: its number
+  kTimeout
+};
+
+struct Ending {
+  EndingCause cause;
+  std::uint32_t value = 0;
+  std::string text;
+};
+
+// Moments are CLOCK_MONOTONIC; those that never came are empty.
+struct Statistics {
+  using Moment = std::optional<std::chrono::steady_clock::time_point>;
+  Moment kvm_ready;
+  Moment memory_ready;
+  Moment written;
+  Moment first_instruction;
+  Moment first_console_byte;
+  Moment end;
+  std::uint64_t console_bytes = 0;
+  std::map<std::string, std::uint64_t> exits;         // by reason
+  std::map<std::uint16_t, std::uint64_t> port_reads;  // by port, one for each exit
+  std::map<std::uint16_t, std::uint64_t> port_writes;
+  std::map<std::uint64_t, std::uint64_t> unclaimed_mmio;  // by address of the page
+};
+
+class Machine {
+ public:
+  // `boot` and `console` must outlive the Machine.
+  [[nodiscard]] static Result<std::unique_ptr<Machine>> create(const BootPlan& boot,
+                                                               const MachineOptions& options,
+                                                               const Console& console);
+  virtual ~Machine() = default;
+  Machine(const Machine&) = delete;
+  Machine& operator=(const Machine&) = delete;
+
+  // To the end, once. While it runs SIGINT, SIGTERM, SIGHUP and SIGQUIT end the machine (unless
+  // they were ignored before) and SIGRTMIN is taken; the calling thread's signal mask is put back
+  // afterwards.
+  [[nodiscard]] virtual Result<Ending> run() = 0;
+
+  // Of the finished run.
+  [[nodiscard]] virtual const Statistics& statistics() const = 0;
+
+ protected:
+  Machine() = default;
+};
+
+}  // namespace pvh::vmm

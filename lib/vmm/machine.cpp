@@ -1,0 +1,636 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/eventfd.h>
+#include <sys/signalfd.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cerrno>
+#include <condition_variable>
+#include <cstring>
+#include <mutex>
+#include <thread>
+#include <type_traits>
+#include <utility>
+
+#include <fmt/format.h>
+#include <pvh/base/try.hpp>
+#include <pvh/devices/acpi_pm.hpp>
+#include <pvh/devices/bus.hpp>
+#include <pvh/devices/cmos.hpp>
+#include <pvh/devices/debug_console.hpp>
+#include <pvh/devices/debug_exit.hpp>
+#include <pvh/devices/i8042.hpp>
+#include <pvh/devices/serial.hpp>
+#include <pvh/guest_memory/guest_memory.hpp>
+#include <pvh/kvm/kvm.hpp>
+#include <pvh/vmm/cpuid.hpp>
+#include <pvh/vmm/layout.hpp>
+#include <pvh/vmm/machine.hpp>
+
+#include "internal/crash.hpp"
+#include "internal/vcpu_state.hpp"
+
+namespace pvh::vmm {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+Failure host_failure(const char* what) {
+  return {FailureKind::kHost, fmt::format("{}: {}", what, std::strerror(errno))};
+}
+
+class EventFd {
+ public:
+  [[nodiscard]] static Result<EventFd> create() {
+    base::Fd fd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+    if (!fd) {
+      return std::unexpected(host_failure("eventfd"));
+    }
+    return EventFd(std::move(fd));
+  }
+  void signal() const {
+    // Fails only when the counter is full, and then the reader is awake already.
+    const std::uint64_t one = 1;
+    [[maybe_unused]] const ssize_t written = ::write(fd_.get(), &one, sizeof(one));
+  }
+  void clear() const {
+    std::uint64_t count = 0;
+    [[maybe_unused]] const ssize_t taken = ::read(fd_.get(), &count, sizeof(count));
+  }
+  [[nodiscard]] int get() const { return fd_.get(); }
+
+ private:
+  explicit EventFd(base::Fd fd) : fd_(std::move(fd)) {}
+  base::Fd fd_;
+};
+
+// An interrupt input of KVM's IOAPIC and PICs.
+class KvmInterruptLine final : public devices::InterruptLine {
+ public:
+  KvmInterruptLine(const kvm::Vm& vm, std::uint32_t gsi) : vm_(vm), gsi_(gsi) {}
+  void set(bool level) override {
+    // With the irqchip in place and a valid number this ioctl has no way to fail.
+    [[maybe_unused]] const auto done = vm_.irq_line(gsi_, level);
+  }
+
+ private:
+  const kvm::Vm& vm_;
+  std::uint32_t gsi_;
+};
+
+// Where the guest's console output leaves the monitor.
+class ConsoleSink final : public devices::Sink {
+ public:
+  ConsoleSink(const Console& console, const std::atomic<bool>& stop)
+      : console_(console), stop_(stop) {}
+  [[nodiscard]] int write(base::Bytes data) override {
+    if (bytes_ == 0) {
+      first_byte_ = Clock::now();
+    }
+    bytes_ += data.size();
+    return console_.write(data, stop_);
+  }
+  // Once the vCPUs have ended.
+  [[nodiscard]] std::uint64_t bytes() const { return bytes_; }
+  [[nodiscard]] Statistics::Moment first_byte() const { return first_byte_; }
+
+ private:
+  const Console& console_;
+  const std::atomic<bool>& stop_;
+  std::uint64_t bytes_ = 0;  // written under the serial device's lock
+  Statistics::Moment first_byte_;
+};
+
+class StderrSink final : public devices::Sink {
+ public:
+  [[nodiscard]] int write(base::Bytes data) override {
+    while (!data.empty()) {
+      const ssize_t done = ::write(STDERR_FILENO, data.data(), data.size());
+      if (done < 0 && errno != EINTR) {
+        return errno;
+      }
+      data = data.subspan(static_cast<std::size_t>(std::max<ssize_t>(done, 0)));
+    }
+    return 0;
+  }
+};
+
+class WakeInput final : public devices::InputWanted {
+ public:
+  explicit WakeInput(const EventFd& event) : event_(event) {}
+  void input_wanted() override { event_.signal(); }
+
+ private:
+  const EventFd& event_;
+};
+
+// What one vCPU did; merged when its thread has ended.
+struct ExitCounts {
+  std::map<std::string, std::uint64_t> by_reason;
+  std::map<std::uint16_t, std::uint64_t> port_reads;
+  std::map<std::uint16_t, std::uint64_t> port_writes;
+  std::map<std::uint64_t, std::uint64_t> unclaimed_mmio;
+};
+
+template <typename Key>
+void merge(std::map<Key, std::uint64_t>& into, const std::map<Key, std::uint64_t>& from) {
+  for (const auto& [key, count] : from) {
+    into[key] += count;
+  }
+}
+
+// Blocks `signals` in this thread, and so in those that it starts, until the end of the scope.
+class BlockedSignals {
+ public:
+  explicit BlockedSignals(const sigset_t& signals) {
+    ::pthread_sigmask(SIG_BLOCK, &signals, &before_);
+  }
+  ~BlockedSignals() { ::pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+  BlockedSignals(const BlockedSignals&) = delete;
+  BlockedSignals& operator=(const BlockedSignals&) = delete;
+
+ private:
+  sigset_t before_{};
+};
+
+// The signals that end the machine: those of the list that nobody told this process to ignore.
+sigset_t ending_signals() {
+  sigset_t signals;
+  ::sigemptyset(&signals);
+  for (const int number : {SIGINT, SIGTERM, SIGHUP, SIGQUIT}) {
+    struct sigaction action{};
+    if (::sigaction(number, nullptr, &action) == 0 && action.sa_handler != SIG_IGN) {
+      ::sigaddset(&signals, number);
+    }
+  }
+  return signals;
+}
+
+int kick_signal() {
+  return SIGRTMIN;
+}
+
+devices::Cmos::Options cmos_options(std::span<const base::Range> ram) {
+  constexpr base::PhysAddr k4GiB{std::uint64_t{1} << 32};
+  std::uint64_t below = 0;
+  std::uint64_t above = 0;
+  for (const base::Range& range : ram) {
+    (range.first() < k4GiB ? below : above) += range.size().value();
+  }
+  const auto now = [] {
+    const auto since_1970 = std::chrono::system_clock::now().time_since_epoch();
+    return std::int64_t{std::chrono::duration_cast<std::chrono::seconds>(since_1970).count()};
+  };
+  return {.below_4g = base::ByteSize(below), .above_4g = base::ByteSize(above), .now = now};
+}
+
+class KvmMachine final : public Machine {
+ public:
+  [[nodiscard]] static Result<std::unique_ptr<Machine>> create(const BootPlan& boot,
+                                                               const MachineOptions& options,
+                                                               const Console& console);
+
+  [[nodiscard]] Result<Ending> run() override;
+  [[nodiscard]] const Statistics& statistics() const override { return statistics_; }
+
+ private:
+  KvmMachine(const MachineOptions& options, std::span<const base::Range> ram,
+             const Console& console, kvm::Vm vm, guest_memory::GuestMemory memory, EventFd ended,
+             EventFd input_wanted)
+      : debug_exit_on_(options.debug_exit),
+        debug_console_on_(options.debug_console),
+        timeout_(options.timeout),
+        console_(console),
+        memory_(std::move(memory)),
+        vm_(std::move(vm)),
+        ended_(std::move(ended)),
+        input_wanted_(std::move(input_wanted)),
+        sink_(console, stop_),
+        serial_(serial_line_, sink_, wake_input_),
+        cmos_(cmos_options(ram)) {}
+
+  [[nodiscard]] Result<void> add_devices();
+  [[nodiscard]] Result<void> add_vcpus(const kvm::System& system, unsigned count,
+                                       const loader::EntryState& entry);
+
+  // The vCPU threads' side.
+  void vcpu_thread(kvm::Vcpu& vcpu, ExitCounts& counts);
+  [[nodiscard]] std::optional<Ending> handle(kvm::Vcpu& vcpu, const kvm::Exit& exit,
+                                             ExitCounts& counts);
+  [[nodiscard]] std::optional<Ending> handle_port(const kvm::PortExit& exit, ExitCounts& counts);
+  [[nodiscard]] std::optional<Ending> handle_mmio(const kvm::MmioExit& exit, ExitCounts& counts);
+  [[nodiscard]] static std::optional<Ending> ending_of(devices::Action action);
+  void end(Ending ending);
+
+  // The calling thread's side.
+  [[nodiscard]] Result<void> wait_for_end(const sigset_t& signals);
+  void read_input();
+  void pass_input();
+  void stop_vcpus(std::vector<std::thread>& threads);
+
+  bool debug_exit_on_;
+  bool debug_console_on_;
+  std::optional<std::chrono::nanoseconds> timeout_;
+  const Console& console_;
+  guest_memory::GuestMemory memory_;  // before vm_: KVM maps it until the VM is closed
+  kvm::Vm vm_;
+  std::vector<kvm::Vcpu> vcpus_;
+
+  EventFd ended_;
+  EventFd input_wanted_;
+  std::atomic<bool> stop_ = false;
+  std::mutex end_mutex_;
+  std::condition_variable vcpu_gone_;
+  std::optional<Ending> ending_;
+  std::size_t running_ = 0;
+
+  KvmInterruptLine serial_line_{vm_, devices::kCom1Irq};
+  ConsoleSink sink_;
+  StderrSink debug_sink_;
+  WakeInput wake_input_{input_wanted_};
+  devices::Serial serial_;
+  devices::I8042 i8042_;
+  devices::AcpiPm acpi_pm_;
+  devices::Cmos cmos_;
+  devices::DebugExit debug_exit_;
+  devices::DebugConsole debug_console_{debug_sink_};
+  devices::PortBus ports_;
+
+  bool input_open_ = true;
+  EscapeFilter escape_;
+  std::vector<std::byte> typed_;  // read, not yet taken by the serial device
+  Statistics statistics_;
+};
+
+constexpr std::size_t kMostTyped = 64 * 1024;
+
+constexpr std::string_view kHelp =
+    "\r\npvh: Ctrl-A x  quit\r\npvh: Ctrl-A h  this help\r\npvh: Ctrl-A Ctrl-A  send Ctrl-A to the "
+    "guest\r\n";
+
+Result<std::unique_ptr<Machine>> KvmMachine::create(const BootPlan& boot,
+                                                    const MachineOptions& options,
+                                                    const Console& console) {
+  kvm::System system = TRY(lift(kvm::System::open()));
+  const int most = TRY(lift(system.check_extension(KVM_CAP_MAX_VCPUS)));
+  if (options.cpus > static_cast<unsigned>(std::max(most, 1))) {
+    return std::unexpected(
+        Failure{FailureKind::kRequest,
+                fmt::format("--cpus {}: this KVM has at most {}", options.cpus, most)});
+  }
+  kvm::Vm vm = TRY(lift(system.create_vm()));
+  const auto kvm_ready = Clock::now();
+
+  std::vector<base::Range> ranges = boot.request.ram;
+  if (boot.request.table_memory) {
+    ranges.push_back(*boot.request.table_memory);
+  }
+  guest_memory::GuestMemory memory = TRY(lift(guest_memory::GuestMemory::create(ranges)));
+  // Slots before the irqchip: on Linux 6.18 a slot that follows a new in-kernel device waits for an
+  // SRCU grace period.
+  std::uint32_t slot = 0;
+  for (auto& region : memory.regions()) {
+    TRY(lift(vm.set_user_memory_region(slot, region.range.first(), region.mapping.bytes())));
+    ++slot;
+  }
+  TRY(lift(vm.set_identity_map_addr(kIdentityMapBase)));
+  TRY(lift(vm.set_tss_addr(kTssBase)));
+  TRY(lift(vm.create_irqchip()));
+  kvm_pit_config pit{};
+  pit.flags = KVM_PIT_SPEAKER_DUMMY;  // port 0x61 too: kernels calibrate by its gate
+  TRY(lift(vm.create_pit2(pit)));
+
+  EventFd ended = TRY(EventFd::create());
+  EventFd input_wanted = TRY(EventFd::create());
+  std::unique_ptr<KvmMachine> machine(new KvmMachine(options, boot.request.ram, console,
+                                                     std::move(vm), std::move(memory),
+                                                     std::move(ended), std::move(input_wanted)));
+  machine->statistics_.kvm_ready = kvm_ready;
+  machine->statistics_.memory_ready = Clock::now();
+  TRY(lift(loader::write(boot.plan, machine->memory_)));
+  machine->statistics_.written = Clock::now();
+  TRY(machine->add_devices());
+  TRY(machine->add_vcpus(system, options.cpus, boot.plan.entry));
+  return machine;
+}
+
+Result<void> KvmMachine::add_devices() {
+  using namespace devices;  // NOLINT(google-build-using-namespace): the ports of every device, in
+                            // this function only
+  struct Place {
+    Port port;
+    std::uint64_t count;
+    Device& device;
+  };
+  std::vector<Place> places{{kCom1Port, kSerialPorts, serial_},
+                            {kI8042DataPort, 1, i8042_.data_port()},
+                            {kI8042CommandPort, 1, i8042_.command_port()},
+                            {kAcpiPmPort, kAcpiPmPorts, acpi_pm_},
+                            {kCmosPort, kCmosPorts, cmos_}};
+  if (debug_exit_on_) {
+    places.push_back({kDebugExitPort, kDebugExitPorts, debug_exit_});
+  }
+  if (debug_console_on_) {
+    places.push_back({kDebugConsolePort, kDebugConsolePorts, debug_console_});
+  }
+  for (const Place& place : places) {
+    if (const auto added = ports_.add(place.port, place.count, place.device); !added) {
+      return std::unexpected(Failure{FailureKind::kRequest, base::to_text(added.error())});
+    }
+  }
+  return {};
+}
+
+Result<void> KvmMachine::add_vcpus(const kvm::System& system, unsigned count,
+                                   const loader::EntryState& entry) {
+  const auto offer = TRY(lift(system.get_supported_cpuid()));
+  CpuidInput input{.cpus = count,
+                   .apic_id = 0,
+                   .tsc_khz = 0,
+                   .host_leaf_15 = host_leaf(0x15),
+                   .host_leaf_16 = host_leaf(0x16)};
+  vcpus_.reserve(count);
+  for (unsigned id = 0; id < count; ++id) {
+    vcpus_.push_back(TRY(lift(vm_.create_vcpu(id))));
+    kvm::Vcpu& vcpu = vcpus_.back();
+    // A KVM that does not know its clock gives an error here; the guest then measures for itself.
+    input.tsc_khz = vcpu.get_tsc_khz().value_or(0);
+    input.apic_id = id;
+    TRY(lift(vcpu.set_cpuid2(guest_cpuid(offer, input))));
+    TRY(lift(internal::prepare_vcpu(vcpu)));
+  }
+  // The other vCPUs wait for the INIT and SIPI that the guest sends them through KVM's local APICs.
+  return lift(internal::set_entry_state(vcpus_.front(), entry));
+}
+
+void KvmMachine::end(Ending ending) {
+  {
+    const std::scoped_lock lock(end_mutex_);
+    if (!ending_) {
+      ending_ = std::move(ending);
+      statistics_.end = Clock::now();
+    }
+  }
+  stop_.store(true);
+  ended_.signal();
+}
+
+std::optional<Ending> KvmMachine::ending_of(devices::Action action) {
+  switch (action.kind) {
+    case devices::Request::kNone:
+      return std::nullopt;
+    case devices::Request::kPowerOff:
+      return Ending{EndingCause::kPowerOff, 0, ""};
+    case devices::Request::kReset:
+      return Ending{EndingCause::kReset, 0, ""};
+    case devices::Request::kDebugExit:
+      return Ending{EndingCause::kDebugExit, action.value, ""};
+    case devices::Request::kOutputLost:
+      return Ending{EndingCause::kHostIo, 0,
+                    fmt::format("cannot write the console: {}",
+                                std::strerror(static_cast<int>(action.value)))};
+  }
+  return std::nullopt;
+}
+
+std::optional<Ending> KvmMachine::handle_port(const kvm::PortExit& exit, ExitCounts& counts) {
+  const devices::Port port{exit.port};
+  if (exit.is_write) {
+    ++counts.port_writes[exit.port];
+    return ending_of(ports_.write_string(port, exit.data, exit.size));
+  }
+  ++counts.port_reads[exit.port];
+  ports_.read_string(port, exit.data, exit.size);
+  return std::nullopt;
+}
+
+std::optional<Ending> KvmMachine::handle_mmio(const kvm::MmioExit& exit, ExitCounts& counts) {
+  // No device of ours is there: as on the wire, reads give ones and writes are lost.
+  ++counts.unclaimed_mmio[exit.address.value() & ~std::uint64_t{0xfff}];
+  if (!exit.is_write) {
+    std::ranges::fill(exit.data, std::byte{0xff});
+  }
+  return std::nullopt;
+}
+
+std::optional<Ending> KvmMachine::handle(kvm::Vcpu& vcpu, const kvm::Exit& exit,
+                                         ExitCounts& counts) {
+  const auto count = [&](const char* reason) { ++counts.by_reason[reason]; };
+  return std::visit(
+      [&](const auto& reason) -> std::optional<Ending> {
+        using Reason = std::decay_t<decltype(reason)>;
+        if constexpr (std::is_same_v<Reason, kvm::PortExit>) {
+          count(reason.is_write ? "port_write" : "port_read");
+          return handle_port(reason, counts);
+        } else if constexpr (std::is_same_v<Reason, kvm::MmioExit>) {
+          count(reason.is_write ? "mmio_write" : "mmio_read");
+          return handle_mmio(reason, counts);
+        } else if constexpr (std::is_same_v<Reason, kvm::HaltExit>) {
+          count("halt");
+          return std::nullopt;
+        } else if constexpr (std::is_same_v<Reason, kvm::InterruptedExit>) {
+          count("interrupted");
+          return std::nullopt;
+        } else if constexpr (std::is_same_v<Reason, kvm::ShutdownExit>) {
+          count("shutdown");
+          return Ending{EndingCause::kTripleFault, 0,
+                        internal::describe_triple_fault(vcpu, memory_)};
+        } else if constexpr (std::is_same_v<Reason, kvm::SystemEventExit>) {
+          count("system_event");
+          const bool reset = reason.type == KVM_SYSTEM_EVENT_RESET;
+          const bool crash = reason.type == KVM_SYSTEM_EVENT_CRASH;
+          return Ending{crash   ? EndingCause::kTripleFault
+                        : reset ? EndingCause::kReset
+                                : EndingCause::kPowerOff,
+                        0, crash ? "the guest reported its own crash\n" : ""};
+        } else if constexpr (std::is_same_v<Reason, kvm::InternalErrorExit>) {
+          count("internal_error");
+          return Ending{EndingCause::kCannotRun, 0,
+                        internal::describe_internal_error(vcpu, memory_, reason)};
+        } else if constexpr (std::is_same_v<Reason, kvm::EntryFailedExit>) {
+          count("failed_entry");
+          return Ending{EndingCause::kCannotRun, 0, internal::describe_failed_entry(vcpu, reason)};
+        } else {
+          static_assert(std::is_same_v<Reason, kvm::UnknownExit>);
+          count("unknown");
+          return Ending{EndingCause::kCannotRun, 0,
+                        fmt::format("KVM stopped vCPU {} for a reason that we do not know: {}\n",
+                                    vcpu.id(), reason.reason)};
+        }
+      },
+      exit);
+}
+
+void KvmMachine::vcpu_thread(kvm::Vcpu& vcpu, ExitCounts& counts) {
+  while (!stop_.load(std::memory_order_relaxed)) {
+    const auto exit = vcpu.run();
+    if (!exit) {
+      end({EndingCause::kHost, 0, base::to_text(exit.error())});
+      break;
+    }
+    if (auto ending = handle(vcpu, *exit, counts)) {
+      end(std::move(*ending));
+      break;
+    }
+  }
+  const std::scoped_lock lock(end_mutex_);
+  --running_;
+  vcpu_gone_.notify_one();
+}
+
+void KvmMachine::read_input() {
+  std::array<std::byte, 4096> buffer;
+  const ssize_t size = ::read(console_.input(), buffer.data(), buffer.size());
+  if (size == 0 || (size < 0 && errno != EINTR && errno != EAGAIN)) {
+    input_open_ = false;  // the guest goes on without
+    return;
+  }
+  const auto typed = std::span(buffer).first(static_cast<std::size_t>(std::max<ssize_t>(size, 0)));
+  if (!console_.has_escape_keys()) {
+    typed_.insert(typed_.end(), typed.begin(), typed.end());
+    return;
+  }
+  const auto result = escape_.feed(typed);
+  // A guest that never reads must not make the monitor grow; what no longer fits is lost, as on a
+  // real line.
+  const std::size_t fits =
+      std::min(result.for_guest.size(), kMostTyped - std::min(kMostTyped, typed_.size()));
+  typed_.insert(typed_.end(), result.for_guest.begin(),
+                result.for_guest.begin() + static_cast<std::ptrdiff_t>(fits));
+  if (result.help) {
+    [[maybe_unused]] const ssize_t shown = ::write(STDERR_FILENO, kHelp.data(), kHelp.size());
+  }
+  if (result.quit) {
+    end({EndingCause::kQuit, 0, ""});
+  }
+}
+
+void KvmMachine::pass_input() {
+  const std::size_t taken = typed_.empty() ? 0 : serial_.receive(typed_);
+  typed_.erase(typed_.begin(), typed_.begin() + static_cast<std::ptrdiff_t>(taken));
+}
+
+Result<void> KvmMachine::wait_for_end(const sigset_t& signals) {
+  const base::Fd signal_fd(::signalfd(-1, &signals, SFD_CLOEXEC));
+  const base::Fd timer(::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC));
+  if (!signal_fd || !timer) {
+    return std::unexpected(host_failure("signalfd or timerfd"));
+  }
+  if (timeout_) {
+    constexpr std::int64_t kNano = 1000000000;
+    itimerspec when{};
+    when.it_value.tv_sec = timeout_->count() / kNano;
+    when.it_value.tv_nsec = timeout_->count() % kNano;
+    ::timerfd_settime(timer.get(), 0, &when, nullptr);
+  }
+  while (!stop_.load()) {
+    // A terminal is always read, for its escape keys; anything else only as fast as the guest takes
+    // it.
+    const bool read_more =
+        input_open_ && console_.input() >= 0 && (console_.has_escape_keys() || typed_.empty());
+    enum : std::size_t { kEnded, kSignal, kTimer, kWanted, kInput, kCount };
+    std::array<pollfd, kCount> fds{};
+    fds[kEnded] = {ended_.get(), POLLIN, 0};
+    fds[kSignal] = {signal_fd.get(), POLLIN, 0};
+    fds[kTimer] = {timer.get(), POLLIN, 0};
+    fds[kWanted] = {input_wanted_.get(), POLLIN, 0};
+    fds[kInput] = {read_more ? console_.input() : -1, POLLIN, 0};
+    if (::poll(fds.data(), fds.size(), -1) < 0 && errno != EINTR) {
+      return std::unexpected(host_failure("poll"));
+    }
+    if (fds[kSignal].revents != 0) {
+      signalfd_siginfo info{};
+      if (::read(signal_fd.get(), &info, sizeof(info)) == sizeof(info)) {
+        end({EndingCause::kSignal, info.ssi_signo, ""});
+      }
+    }
+    if (fds[kTimer].revents != 0) {
+      end({EndingCause::kTimeout, 0, ""});
+    }
+    if (fds[kWanted].revents != 0) {
+      input_wanted_.clear();
+    }
+    if (fds[kInput].revents != 0) {
+      read_input();
+    }
+    pass_input();
+  }
+  return {};
+}
+
+void KvmMachine::stop_vcpus(std::vector<std::thread>& threads) {
+  stop_.store(true);
+  for (kvm::Vcpu& vcpu : vcpus_) {
+    vcpu.set_immediate_exit(true);
+  }
+  std::unique_lock lock(end_mutex_);
+  while (running_ != 0) {
+    // Again and again: a thread may have been on its way into a blocking write() when the signal
+    // came.
+    for (std::thread& thread : threads) {
+      ::pthread_kill(thread.native_handle(), kick_signal());
+    }
+    vcpu_gone_.wait_for(lock, std::chrono::milliseconds(10));
+  }
+  lock.unlock();
+  for (std::thread& thread : threads) {
+    thread.join();
+  }
+}
+
+Result<Ending> KvmMachine::run() {
+  // A handler that does nothing makes the signal end KVM_RUN and write() with EINTR.
+  struct sigaction kick{};
+  struct sigaction kick_before{};
+  kick.sa_handler = [](int) {};
+  ::sigaction(kick_signal(), &kick, &kick_before);
+
+  const sigset_t signals = ending_signals();
+  sigset_t blocked = signals;
+  ::sigaddset(&blocked, SIGPIPE);  // a console that went away is an error to report
+  std::optional<BlockedSignals> block(blocked);
+
+  std::vector<ExitCounts> counts(vcpus_.size());
+  std::vector<std::thread> threads;
+  running_ = vcpus_.size();
+  statistics_.first_instruction = Clock::now();
+  for (std::size_t i = 0; i < vcpus_.size(); ++i) {
+    threads.emplace_back(
+        [this, &vcpu = vcpus_[i], &count = counts[i]] { vcpu_thread(vcpu, count); });
+  }
+  const Result<void> waited = wait_for_end(signals);
+  stop_vcpus(threads);
+
+  // SIGPIPE stays pending in threads that are gone now; the signals that ended us were taken by the
+  // signalfd.
+  block.reset();
+  ::sigaction(kick_signal(), &kick_before, nullptr);
+  for (const ExitCounts& count : counts) {
+    merge(statistics_.exits, count.by_reason);
+    merge(statistics_.port_reads, count.port_reads);
+    merge(statistics_.port_writes, count.port_writes);
+    merge(statistics_.unclaimed_mmio, count.unclaimed_mmio);
+  }
+  statistics_.console_bytes = sink_.bytes();
+  statistics_.first_console_byte = sink_.first_byte();
+  if (!waited) {
+    return std::unexpected(waited.error());
+  }
+  return *ending_;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Machine>> Machine::create(const BootPlan& boot,
+                                                 const MachineOptions& options,
+                                                 const Console& console) {
+  return KvmMachine::create(boot, options, console);
+}
+
+}  // namespace pvh::vmm
