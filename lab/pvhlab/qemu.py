@@ -44,7 +44,7 @@ def version() -> str:
 def machine_arguments() -> list[str]:
     """The machine itself: the same when the snapshot is made and when it is used, or QEMU refuses the snapshot.
 
-    One processor: guests of any number of processors run on it, and a restored L1 with two hangs now and then
+    One processor: guests of any number of processors run on it, and a second one gained no time and lost some runs
     (README.md has the figures). EPYC is the fastest model that has SVM.
     """
     return [
