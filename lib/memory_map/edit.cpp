@@ -56,7 +56,7 @@ std::expected<std::span<Entry>, MapError> subtract(std::span<const Entry> map,
                       return item(entry.range, entry.type);
                     }).out;
   std::ranges::transform(reservations, rest, [](base::Range range) {
-    return Scratch{range.first().value(), range.last().value(), 0, internal::kCutRank};
+    return Scratch{range.first().value(), range.last().value(), 0, internal::kWithheldRank};
   });
   return collect(scratch.first(count), out,
                  {.page_granular = options.page_granular, .only_ram = true}, report);

@@ -19,17 +19,15 @@ namespace pvh::memory_map::internal {
 
 inline constexpr std::uint64_t kPageMask = base::kPageSize.value() - 1;
 
-// Ranks that no type has. Withheld beats RAM and loses to everybody else; cut beats everybody.
-// Neither comes out of a sweep as anything but a gap.
+// A rank that no type has: it beats RAM, loses to everybody else, and comes out as a gap.
 inline constexpr std::uint32_t kWithheldRank = 2;
-inline constexpr std::uint32_t kCutRank = UINT32_MAX;
 static_assert(precedence(Type::kRam) < kWithheldRank && kWithheldRank < precedence(Type::kPmem));
 
 constexpr Scratch item(std::uint64_t first, std::uint64_t last, Type type) {
   return {first, last, to_raw(type), precedence(type)};
 }
 constexpr bool is_gap(const Scratch& segment) {
-  return segment.rank == kWithheldRank || segment.rank == kCutRank;
+  return segment.rank == kWithheldRank;
 }
 
 constexpr void grow_to_pages(Scratch& segment) {
