@@ -39,10 +39,11 @@ constexpr uint32_t kShownModules = 16;
 constexpr uint32_t kShownMapEntries = 64;
 constexpr uint32_t kShownText = 256;
 constexpr uint32_t kLongestText = 16u << 20;
-constexpr uint32_t kSummedEnds = 4096;
+constexpr uint32_t kSummedEnds = 512;
 
 Console console;
 Verdict verdict = Verdict::kOk;
+bool sum_all = false;
 
 void complain(Verdict what) {
   if (verdict == Verdict::kOk) {
@@ -70,9 +71,10 @@ uint32_t sum_words(uint32_t address, uint32_t size, uint32_t sum) {
   return sum;
 }
 
-// Over all bytes, or over the first and the last 4096 when there are more than both together.
+// Over all bytes, or over the first and the last 512 when there are more than both together and
+// nobody asked for all.
 uint32_t checksum(uint32_t address, uint32_t size) {
-  if (size <= 2 * kSummedEnds) {
+  if (sum_all || size <= 2 * kSummedEnds) {
     return sum_words(address, size, 0);
   }
   const uint32_t head = sum_words(address, kSummedEnds, 0);
@@ -277,6 +279,7 @@ Handed report(const EntryState& entry) {
   console.text("\ncmdline");
   print_text("text", cmdline);
   console.put('\n');
+  sum_all = reachable(cmdline, 1) && find_option(static_cast<uint32_t>(cmdline), "sum-all").present;
   print_modules(modlist, nr_modules);
   print_memory_map(memmap, memmap_entries);
   print_rsdp(rsdp);
