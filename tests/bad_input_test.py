@@ -69,6 +69,7 @@ def noted(*notes: Note, **fields) -> bytes:
 
 
 PHDR_64, PHDR_32 = 64, 52  # where the first program header is: that of the segment
+NO_FILE = r"[Nn]o such file"
 CUT = r"cut short|ends inside|too (small|short)"
 NO_NOTE = r"no PVH entry.*type 18"
 WRAPS = r"beyond the end of the address space"
@@ -181,7 +182,8 @@ PACKED = [
     Kernel("gzip-of-gzip", gzip.compress(gzip.compress(GOOD)), "not a kernel|not supported|compress"),
     Kernel("gzip-of-a-broken-elf", gzip.compress(elf64(note_segments=[])), NO_NOTE),
     Kernel("gzip-wrong-checksum", gzip.compress(GOOD)[:-8] + bytes(8), "damaged"),
-    Kernel("lzma-names-a-terabyte", MAGIC["lzma"] + b"\x80" + struct.pack("<Q", 1 << 40) + bytes(1000), "damaged|more than is allowed"),
+    Kernel("lzma-names-a-terabyte", MAGIC["lzma"] + b"\x80" + struct.pack("<Q", 1 << 40) + bytes(1000),
+           "damaged|more than is allowed|MiB to unpack"),
 ]
 
 BZIMAGES = [
@@ -238,7 +240,9 @@ def test_a_broken_kernel_can_be_inspected(pvh, kernel_file, row):
                     ["extract", path, "-o", path.with_suffix(".elf")]):
         ended = run([pvh, *command], limit=2 * SECONDS)
         assert ended.status in (0, USAGE, MALFORMED), f"{command}\n{ended}"
-        assert ended.status == 0 or ended.stderr.startswith(f"pvh: {path}: "), f"{command}\n{ended}"
+        # A report that lists what is wrong needs no second voice.
+        reported = command[0] == "inspect" and b"problem" in ended.stdout
+        assert ended.status == 0 or reported or ended.stderr.startswith(f"pvh: {path}: "), f"{command}\n{ended}"
         if command[1] == "--json" and ended.stdout:
             json.loads(ended.stdout)
 
@@ -285,24 +289,31 @@ OPTIONS = [
     Options("inspect-without-kernel", ["inspect"], "KERNEL"),
     Options("inspect-with-a-command-line", ["inspect", "{good}", "--", "x"], "--"),
     Options("extract-without-output", ["extract", "{good}"], "output"),
-    Options("missing-kernel", ["run", "{dir}/none"], "No such file", MISSING, "{dir}/none: "),
+    Options("missing-kernel", ["run", "{dir}/none"], NO_FILE, MISSING, "{dir}/none: "),
     Options("kernel-is-a-folder", ["run", "{dir}"], "[Dd]irectory|folder", MISSING, "{dir}: "),
-    Options("kernel-below-a-file", ["run", "{good}/x"], "[Nn]ot a directory", MISSING, "{good}/x: "),
-    Options("kernel-without-name", ["run", ""], "No such file|KERNEL", MISSING),
-    Options("missing-initrd", ["run", "{good}", "-i", "{dir}/none"], "No such file", MISSING, "{dir}/none: "),
+    Options("kernel-below-a-file", ["run", "{good}/x"], NO_FILE, MISSING, "{good}/x: "),
+    Options("kernel-without-name", ["run", ""], NO_FILE, MISSING),
+    Options("missing-initrd", ["run", "{good}", "-i", "{dir}/none"], NO_FILE, MISSING, "{dir}/none: "),
     Options("initrd-is-a-folder", ["run", "{good}", "-i", "{dir}"], "[Dd]irectory|folder", MISSING, "{dir}: "),
-    Options("missing-module", ["run", "{good}", "--module", "{dir}/none,cmdline=x"], "No such file", MISSING, "{dir}/none: "),
+    Options("missing-module", ["run", "{good}", "--module", "{dir}/none,cmdline=x"], NO_FILE, MISSING, "{dir}/none: "),
     Options("initrd-larger-than-memory", ["run", "{good}", "-i", "{big}"], "big|memory"),
     Options("initrd-as-large-as-memory", ["run", "{good}", "-i", "{big}", "-m", "300M"], "big|memory"),
     Options("modules-larger-than-memory", ["run", "{good}", "--module", "{big}", "--module", "{big}", "-m", "500M"], "big|memory"),
-    Options("missing-kernel-to-inspect", ["inspect", "{dir}/none"], "No such file", MISSING, "{dir}/none: "),
-    Options("missing-kernel-to-extract", ["extract", "{dir}/none", "-o", "{dir}/out"], "No such file", MISSING, "{dir}/none: "),
-    Options("missing-kernel-to-lay-out", ["layout", "{dir}/none"], "No such file", MISSING, "{dir}/none: "),
-    Options("extract-to-nowhere", ["extract", "{good}", "-o", "{dir}/none/out"], "No such file", HOST_IO, "{dir}/none/out: "),
-    Options("console-file-nowhere", ["run", "{good}", "--console", "file={dir}/none/x"], "none/x.*No such file", HOST_IO),
+    Options("command-line-too-long-for-firecracker", ["run", "{good}", "--memmap", "firecracker", "-a", "x" * 2048],
+            "command line", subject="{good}: "),
+    Options("command-line-too-long-for-qemu", ["run", "{good}", "--memmap", "qemu", "-a", "x" * 4096], "command line", subject="{good}: "),
+    Options("command-line-too-long-for-cloud-hypervisor", ["run", "{good}", "--memmap", "cloud-hypervisor", "-a", "x" * 65536],
+            "command line", subject="{good}: "),
+    Options("two-modules-for-firecracker", ["run", "{good}", "--memmap", "firecracker", "-i", "{good}", "--module", "{good}"],
+            "module", subject="{good}: "),
+    Options("missing-kernel-to-inspect", ["inspect", "{dir}/none"], NO_FILE, MISSING, "{dir}/none: "),
+    Options("missing-kernel-to-extract", ["extract", "{dir}/none", "-o", "{dir}/out"], NO_FILE, MISSING, "{dir}/none: "),
+    Options("missing-kernel-to-lay-out", ["layout", "{dir}/none"], NO_FILE, MISSING, "{dir}/none: "),
+    Options("extract-to-nowhere", ["extract", "{good}", "-o", "{dir}/none/out"], NO_FILE, HOST_IO, "{dir}/none/out: "),
+    Options("console-file-nowhere", ["run", "{good}", "--console", "file={dir}/none/x"], r"none/x.*[Nn]o such file", HOST_IO),
     Options("console-file-is-a-folder", ["run", "{good}", "--console", "file={dir}"], "[Dd]irectory", HOST_IO),
     Options("console-socket-path-too-long", ["run", "{good}", "--console", "uds=/" + "x" * 200], "socket"),
-    Options("stats-nowhere", ["run", "{good}", "--stats", "{dir}/none/x"], "No such file", HOST_IO, "{dir}/none/x: "),
+    Options("stats-nowhere", ["run", "{good}", "--stats", "{dir}/none/x"], NO_FILE, HOST_IO, "{dir}/none/x: "),
     Options("stats-is-a-folder", ["run", "{good}", "--stats", "{dir}"], "[Dd]irectory", HOST_IO, "{dir}: "),
 ]
 
@@ -393,7 +404,7 @@ def test_a_pipe_closed_at_once_is_an_empty_kernel(pvh):
 
 def test_a_closed_stdin_has_no_kernel(pvh):
     ended = run(["sh", "-c", 'exec "$0" run /dev/stdin <&-', pvh])
-    check(ended, MISSING, "No such|cannot|[Bb]ad", "/dev/stdin: ")
+    check(ended, MISSING, NO_FILE, "/dev/stdin: ")
 
 
 def test_a_fifo_whose_writer_leaves_is_an_empty_kernel(pvh, tmp_path):

@@ -50,10 +50,10 @@ def parse(output: bytes) -> Report:
     return report
 
 
-def checksum(data: bytes) -> int:
-    """Of all bytes, or of the first and the last 4096 when there are more than both together."""
-    if len(data) > 8192:
-        data = data[:4096] + data[-4096:]
+def checksum(data: bytes, all_of_it: bool = False) -> int:
+    """Of all bytes, or of the first and the last 512 when there are more than both together."""
+    if len(data) > 1024 and not all_of_it:
+        data = data[:512] + data[-512:]
     data += bytes(-len(data) % 4)
     total = 0
     for i in range(0, len(data), 4):
