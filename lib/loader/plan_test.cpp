@@ -90,8 +90,8 @@ TEST(StrictPlan, HandsOverASortedMapWithTablesByTheirTypes) {
   const auto plan = make_plan(image, request);
   ASSERT_TRUE(plan) << text_of(plan);
   EXPECT_THAT(plan->memory_map,
-              ElementsAre(ram(0, 0x9f000), reserved(0x9f000, 0xa0000),
-                          memory_map::RawEntry{0xe0000, 0x2000, 3}, reserved(0xf0000, 0xf1000),
+              ElementsAre(ram(0, 0x9f000), reserved(0x9f000, 0xe0000),
+                          memory_map::RawEntry{0xe0000, 0x2000, 3}, reserved(0xe2000, kMiB),
                           ram(kMiB, 3 * kGiB), reserved(0xfec00000, 0xfec01000),
                           reserved(0xfee00000, 0xfee01000), reserved(0xfffbc000, 0xfffc0000),
                           ram(4 * kGiB, 6 * kGiB)));

@@ -450,6 +450,26 @@ std::vector<memory_map::RawEntry> peer_map(const ShapeFacts& peer, const PlanReq
   return map;
 }
 
+// What no entry covers of `within`.
+std::vector<Range> gaps(const std::vector<memory_map::Entry>& map, Range within) {
+  std::vector<Range> result;
+  std::optional<PhysAddr> open = within.first();
+  for (const memory_map::Entry& entry : map) {
+    const auto covered = entry.range.intersection(within);
+    if (!covered || !open) {
+      continue;
+    }
+    if (const auto gap = Range::from_end(*open, covered->first())) {
+      result.push_back(*gap);
+    }
+    open = covered->end();
+  }
+  if (open && *open <= within.last()) {
+    result.push_back(*Range::from_last(*open, within.last()));
+  }
+  return result;
+}
+
 std::vector<memory_map::Entry> strict_map(const PlanRequest& request) {
   std::vector<memory_map::RawEntry> raw;
   const auto add = [&](Range range, Type type) {
@@ -457,7 +477,7 @@ std::vector<memory_map::Entry> strict_map(const PlanRequest& request) {
   };
   constexpr Range kLow = range_of(0, kStrictLowRamEnd);
   constexpr Range kHigh = range_of(kStrictLegacyEnd, kAddressLimit - kStrictLegacyEnd);
-  constexpr Range kBiosData = range_of(kStrictLowRamEnd, 0xa0000 - kStrictLowRamEnd);
+  constexpr Range kLegacy = range_of(kStrictLowRamEnd, kStrictLegacyEnd - kStrictLowRamEnd);
   for (const Range& ram : request.ram) {
     for (const Range& part : {kLow, kHigh}) {
       if (const auto usable = ram.intersection(part)) {
@@ -465,7 +485,6 @@ std::vector<memory_map::Entry> strict_map(const PlanRequest& request) {
       }
     }
   }
-  add(kBiosData, Type::kReserved);
   for (const TableRequest& table : request.tables) {
     if (const auto range = Range::from_size(table.address, ByteSize(table.content.size()))) {
       add(*range, table.type);
@@ -473,6 +492,11 @@ std::vector<memory_map::Entry> strict_map(const PlanRequest& request) {
   }
   for (const Range& device : kStrictDevices) {
     add(device, Type::kReserved);
+  }
+  // Up to 1 MiB everything is named: where no table lies it is reserved. Linux adds that by itself,
+  // so that its log shows exactly this map.
+  for (const Range& gap : gaps(normalized(raw), kLegacy)) {
+    add(gap, Type::kReserved);
   }
   return normalized(raw);
 }

@@ -4,7 +4,6 @@
 // constexpr.
 #pragma once
 
-#include <bit>
 #include <concepts>
 #include <cstdint>
 #include <optional>
@@ -48,10 +47,17 @@ template <std::integral To, std::integral From>
   return result;
 }
 
+// Not std::has_single_bit: without SSE4 g++ turns that into a call to libgcc, which a kernel does
+// not have.
+template <std::unsigned_integral T>
+[[nodiscard]] constexpr bool is_power_of_two(T value) {
+  return value != 0 && (value & static_cast<T>(value - 1)) == 0;
+}
+
 // Both take a power of two; any other alignment is answered with nothing.
 template <std::unsigned_integral T>
 [[nodiscard]] constexpr std::optional<T> align_down(T value, T alignment) {
-  if (!std::has_single_bit(alignment)) {
+  if (!is_power_of_two(alignment)) {
     return std::nullopt;
   }
   return static_cast<T>(value & static_cast<T>(~(alignment - 1)));
@@ -59,7 +65,7 @@ template <std::unsigned_integral T>
 
 template <std::unsigned_integral T>
 [[nodiscard]] constexpr std::optional<T> align_up(T value, T alignment) {
-  if (!std::has_single_bit(alignment)) {
+  if (!is_power_of_two(alignment)) {
     return std::nullopt;
   }
   const std::optional<T> raised = checked_add(value, static_cast<T>(alignment - 1));
@@ -68,7 +74,7 @@ template <std::unsigned_integral T>
 
 template <std::unsigned_integral T>
 [[nodiscard]] constexpr bool is_aligned(T value, T alignment) {
-  return std::has_single_bit(alignment) && (value & static_cast<T>(alignment - 1)) == 0;
+  return is_power_of_two(alignment) && (value & static_cast<T>(alignment - 1)) == 0;
 }
 
 }  // namespace pvh::base
