@@ -25,7 +25,7 @@ std::unexpected<Complaint> bad_option(const char* option, std::string text) {
 std::expected<loader::File, Complaint> open_file(const std::string& path) {
   auto file = loader::File::open(path);
   if (!file) {
-    return std::unexpected(Complaint{path, vmm::to_failure(file.error())});
+    return std::unexpected(Complaint{path.empty() ? "\"\"" : path, vmm::to_failure(file.error())});
   }
   return std::move(*file);
 }

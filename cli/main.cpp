@@ -1,4 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <exception>
 #include <string>
@@ -55,11 +58,24 @@ int main(int argc, const char* const* argv) {
   return action();
 }
 
+// A descriptor 0, 1 or 2 that the caller closed would be the number of the next file we open, and
+// the guest's console would go there. O_PATH takes the number, and every read or write of it still
+// fails with EBADF.
+void keep_standard_descriptors() {
+  for (int fd = ::open("/dev/null", O_PATH); fd >= 0; fd = ::open("/dev/null", O_PATH)) {
+    if (fd > STDERR_FILENO) {
+      ::close(fd);
+      return;
+    }
+  }
+}
+
 }  // namespace
 }  // namespace pvh::cli
 
 int main(int argc, char** argv) {
   pvh::cli::note_main_start();
+  pvh::cli::keep_standard_descriptors();
   try {
     return pvh::cli::main(argc, argv);
   } catch (const std::exception& error) {

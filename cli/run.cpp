@@ -69,7 +69,8 @@ int report(const vmm::Ending& ending, const std::string& kernel, const std::stri
       complain(kernel, fmt::format("ended by {}", strsignal(static_cast<int>(ending.value))));
       return kSignalBase + static_cast<int>(ending.value);
     case EndingCause::kTimeout:
-      complain(kernel, fmt::format("the guest was still running after {} seconds", timeout));
+      complain(kernel, fmt::format("the guest was still running after {} seconds: {}", timeout,
+                                   ending.text));
       return kTimeout;
   }
   return kHostIo;

@@ -53,7 +53,7 @@ def linux(pvh: Path, images: dict, lab_paths: dict):
 
 
 def layout(pvh: Path, *arguments) -> dict:
-    done = subprocess.run([pvh, "layout", *arguments, "--json"], stdout=subprocess.PIPE, check=True, timeout=60)
+    done = subprocess.run([pvh, "layout", "--json", *arguments], stdout=subprocess.PIPE, check=True, timeout=60)
     return json.loads(done.stdout)
 
 

@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <string>
 #include <utility>
@@ -91,7 +92,7 @@ std::expected<File, FileFault> File::open(const std::string& path, base::ByteSiz
     }
     // Some file systems cannot map; they can still be read.
   }
-  return File(TRY(read_to_end(fd, limit)));
+  return File(TRY(read_to_end(fd, std::min(limit, kStreamLimit))));
 }
 
 }  // namespace pvh::loader

@@ -166,7 +166,7 @@ base::Explanation explain(ImageError code) {
       return {"two segments share physical memory", "give them different p_paddr"};
     case ImageError::kNoPvhNote:
       return {"no PVH entry: no usable ELF note \"Xen\" of type 18",
-              "build the kernel with CONFIG_PVH=y (Linux), or give it the note"};
+              "build it with its PVH entry (Linux: CONFIG_PVH=y, Xen: CONFIG_PVH_GUEST=y)"};
     case ImageError::kEntryOutsideSegments:
       return {"the PVH entry is not in a loaded segment",
               "the ELF note \"Xen\" of type 18 has to hold a physical address (p_paddr)"};

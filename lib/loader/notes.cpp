@@ -335,7 +335,8 @@ std::string describe_absence(const std::vector<Note>& notes, bool gave_up) {
       owners.push_back(note.owner);
     }
   }
-  return fmt::format("{} notes of other types or owners: {}", notes.size(),
+  return fmt::format("{} of other types or owners: {}",
+                     notes.size() == 1 ? "one note" : fmt::format("{} notes", notes.size()),
                      fmt::join(owners, ", "));
 }
 

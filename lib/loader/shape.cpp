@@ -133,7 +133,8 @@ constexpr std::array kShapes{
                .acpi_from_top = false,
                .rsdp = 0xe0000,
                .mp_table = 0xf0000,
-               .mp_table_room = 0x10000,
+               .mp_table_room = 0xfff0,
+               .reset_vector = kResetVector,
                .passes_rsdp = true,
                .table_memory = 0,
                .table_memory_size = 0},
@@ -173,7 +174,8 @@ constexpr std::array kShapes{
                .acpi_from_top = true,
                .rsdp = 0xf59d0,
                .mp_table = 0xf6000,
-               .mp_table_room = 0xa000,
+               .mp_table_room = 0x9ff0,
+               .reset_vector = kResetVector,
                .passes_rsdp = true,
                .table_memory = 0,
                .table_memory_size = 0},
@@ -213,7 +215,8 @@ constexpr std::array kShapes{
                .acpi_from_top = false,
                .rsdp = 0xf34d0,
                .mp_table = 0xf4000,
-               .mp_table_room = 0xc000,
+               .mp_table_room = 0xbff0,
+               .reset_vector = kResetVector,
                .passes_rsdp = true,
                .table_memory = 0,
                .table_memory_size = 0},
@@ -254,6 +257,7 @@ constexpr std::array kShapes{
                .rsdp = 0xe0000,
                .mp_table = 0x9fc00,
                .mp_table_room = 0x2400,
+               .reset_vector = kResetVector,
                .passes_rsdp = false,
                .table_memory = 0,
                .table_memory_size = 0},
@@ -294,6 +298,7 @@ constexpr std::array kShapes{
                .rsdp = 0xa0000,
                .mp_table = 0x9fc00,
                .mp_table_room = 0x400,
+               .reset_vector = kResetVector,
                .passes_rsdp = true,
                .table_memory = 0,
                .table_memory_size = 0},
@@ -334,6 +339,7 @@ constexpr std::array kShapes{
                .rsdp = 0xfc011000,
                .mp_table = 0,
                .mp_table_room = 0,
+               .reset_vector = 0,
                .passes_rsdp = true,
                .table_memory = 0xfc000000,
                .table_memory_size = 0x12000},
@@ -353,7 +359,7 @@ static_assert([] {
 // tables and for the longest command line included.
 constexpr std::uint64_t kMapRoom = 0xa00;  // over a hundred entries
 constexpr bool fixed_places_are_disjoint(const ShapeFacts& shape) {
-  std::array<Preference, 10> places{};
+  std::array<Preference, 11> places{};
   std::size_t count = 0;
   const auto add = [&](std::uint64_t address, std::uint64_t size) {
     if (address != 0 && size != 0) {
@@ -368,6 +374,7 @@ constexpr bool fixed_places_are_disjoint(const ShapeFacts& shape) {
   add(shape.idt_address, shape.idt_written ? 8 : 0);
   add(shape.rsdp, 36);
   add(shape.mp_table, shape.mp_table_room);
+  add(shape.reset_vector, kResetVectorSize.value());
   if (!shape.acpi_from_top) {
     add(shape.acpi, shape.acpi_size);
   }
@@ -546,8 +553,12 @@ TablePlacement table_placement(Shape shape, const std::vector<base::Range>& ram)
                            .rsdp = PhysAddr(facts.rsdp),
                            .mp_table = PhysAddr(facts.mp_table),
                            .mp_table_room = ByteSize(facts.mp_table_room),
+                           .reset_vector = {},
                            .passes_rsdp = facts.passes_rsdp,
                            .table_memory = {}};
+  if (facts.reset_vector != 0) {
+    placement.reset_vector = PhysAddr(facts.reset_vector);
+  }
   if (facts.table_memory_size != 0) {
     placement.table_memory = range_of(facts.table_memory, facts.table_memory_size);
   }

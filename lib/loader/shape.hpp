@@ -87,7 +87,7 @@ struct ShapeFacts {
   // Tables. acpi_from_top: `acpi` counts from the end of low RAM.
   std::uint64_t acpi, acpi_size;
   bool acpi_from_top;
-  std::uint64_t rsdp, mp_table, mp_table_room;
+  std::uint64_t rsdp, mp_table, mp_table_room, reset_vector;  // 0: none
   bool passes_rsdp;
   std::uint64_t table_memory, table_memory_size;  // 0: they lie in RAM
 };
@@ -117,6 +117,9 @@ inline constexpr Preference kStrictCommandLine{0x20000, 0x7f000};
 
 // RAM ends here below 1 MiB: real machines keep the extended BIOS data area behind it, and kernels
 // look for one.
+// Where the processor starts after a reset, as seen from real mode (FFFF:0000).
+inline constexpr std::uint64_t kResetVector = 0xffff0;
+
 inline constexpr std::uint64_t kStrictLowRamEnd = 0x9f000;
 inline constexpr std::uint64_t kStrictLegacyEnd = 0x100000;
 // Below it are the real-mode vectors and the BIOS data area.

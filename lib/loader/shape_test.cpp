@@ -216,6 +216,10 @@ PlanRequest with_tables(std::uint64_t memory, Shape shape) {
     request.tables.push_back(
         {"MP", place.mp_table, std::vector<std::byte>(0x200), Type::kReserved});
   }
+  if (place.reset_vector) {
+    request.tables.push_back({"reset", *place.reset_vector,
+                              std::vector<std::byte>(kResetVectorSize.value()), Type::kReserved});
+  }
   return request;
 }
 
@@ -382,7 +386,7 @@ TEST(TablePlacementOf, EveryShapeIsAccepted) {
       EXPECT_TRUE(place.rsdp.is_aligned(ByteSize(16)));
       request = with_tables(memory, shape);
       request.tables[0].content.resize(place.acpi.size().value());
-      if (request.tables.size() == 3) {
+      if (place.mp_table_room != ByteSize(0)) {
         request.tables[2].content.resize(place.mp_table_room.value());
       }
       const auto plan = make_plan(image, request);

@@ -1,4 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
+#include <array>
+#include <span>
+
 #include <pvh/base/try.hpp>
 #include <pvh/vmm/acpi.hpp>
 #include <pvh/vmm/machine.hpp>
@@ -10,6 +13,17 @@ namespace {
 Failure to_failure(const TableFault& fault) {
   return {FailureKind::kRequest, base::to_text(fault)};
 }
+
+// What stands in for a BIOS: real-mode code that pulses the reset line by the keyboard controller,
+// then halts. Linux comes here to reboot a hardware-reduced machine, for which it asks EFI first
+// and does not ask ACPI.
+constexpr std::array<std::uint8_t, 7> kResetCode{
+    0xb0, 0xfe,  // mov $0xfe, %al
+    0xe6, 0x64,  // out %al, $0x64
+    0xf4,        // hlt
+    0xeb, 0xfd   // jmp to the hlt
+};
+static_assert(kResetCode.size() <= loader::kResetVectorSize.value());
 
 // The machine's tables, made for the places that the shape has for them.
 Result<std::vector<loader::TableRequest>> make_tables(const loader::TablePlacement& placement,
@@ -36,6 +50,13 @@ Result<std::vector<loader::TableRequest>> make_tables(const loader::TablePlaceme
     }
     requests.push_back(
         {std::move(mp->name), mp->address, std::move(mp->bytes), memory_map::Type::kReserved});
+  }
+  if (placement.reset_vector) {
+    const auto code = std::as_bytes(std::span(kResetCode));
+    requests.push_back({"reset vector",
+                        *placement.reset_vector,
+                        {code.begin(), code.end()},
+                        memory_map::Type::kReserved});
   }
   return requests;
 }

@@ -73,8 +73,11 @@ Result<base::Fd> accept_one(const std::string& path) {
   return client;
 }
 
-bool is_open(int fd) {
-  return ::fcntl(fd, F_GETFD) != -1;
+// Whether there is something to read there: not when the caller closed it, and we keep its number
+// with O_PATH.
+bool is_readable(int fd) {
+  const int flags = ::fcntl(fd, F_GETFL);
+  return flags != -1 && (flags & O_PATH) == 0;
 }
 
 }  // namespace
@@ -82,7 +85,8 @@ bool is_open(int fd) {
 Result<Console> Console::open(const ConsoleSpec& spec) {
   switch (spec.kind) {
     case ConsoleKind::kStdio: {
-      Console console(is_open(STDIN_FILENO) ? STDIN_FILENO : -1, STDOUT_FILENO, base::Fd(), false);
+      Console console(is_readable(STDIN_FILENO) ? STDIN_FILENO : -1, STDOUT_FILENO, base::Fd(),
+                      false);
       console.terminal_.emplace(STDIN_FILENO);
       return console;
     }

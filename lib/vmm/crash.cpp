@@ -114,6 +114,15 @@ std::string describe_failed_entry(const kvm::Vcpu& vcpu, const kvm::EntryFailedE
       vcpu.id(), where(vcpu), exit.hardware_reason, registers_of(vcpu));
 }
 
+std::string describe_positions(std::span<const kvm::Vcpu> vcpus) {
+  std::string text;
+  for (const kvm::Vcpu& vcpu : vcpus) {
+    fmt::format_to(std::back_inserter(text), "{}vCPU {} at {}", text.empty() ? "" : ", ", vcpu.id(),
+                   where(vcpu));
+  }
+  return text;
+}
+
 bool host_has_hardware_virtualization() {
   unsigned eax = 0;
   unsigned ebx = 0;

@@ -607,6 +607,10 @@ Result<Ending> KvmMachine::run() {
   const Result<void> waited = wait_for_end(signals);
   stop_vcpus(threads);
 
+  if (ending_ && ending_->cause == EndingCause::kTimeout) {
+    ending_->text = internal::describe_positions(vcpus_);
+  }
+
   // SIGPIPE stays pending in threads that are gone now; the signals that ended us were taken by the
   // signalfd.
   block.reset();

@@ -5,6 +5,7 @@
 
 #include <linux/kvm.h>
 
+#include <span>
 #include <string>
 #include <vector>
 
@@ -27,6 +28,9 @@ namespace pvh::vmm::internal {
                                                   const kvm::InternalErrorExit& exit);
 [[nodiscard]] std::string describe_failed_entry(const kvm::Vcpu& vcpu,
                                                 const kvm::EntryFailedExit& exit);
+
+// "vCPU 0 at 0x1000, vCPU 1 at 0xfff0", of vCPUs that nobody runs any more.
+[[nodiscard]] std::string describe_positions(std::span<const kvm::Vcpu> vcpus);
 
 // Whether this CPU offers vmx or svm. When it does not, /dev/kvm is a software KVM with gaps.
 [[nodiscard]] bool host_has_hardware_virtualization();

@@ -32,6 +32,8 @@ using FileFault = base::Fault<FileError>;
 class File {
  public:
   static constexpr base::ByteSize kDefaultLimit{std::uint64_t{4} << 30};
+  // Of what has to be read into memory: a pipe need not have an end.
+  static constexpr base::ByteSize kStreamLimit{std::uint64_t{1} << 30};
 
   // `path` is a path and nothing else ("-" is a file of that name). Waits for the writer of a pipe.
   [[nodiscard]] static std::expected<File, FileFault> open(const std::string& path,

@@ -132,7 +132,7 @@ struct Image {
 
 struct ImageLimits {
   // Unpacking stops there, after each layer: a few bytes of xz can name terabytes.
-  base::ByteSize unpacked{std::uint64_t{1} << 30};
+  base::ByteSize unpacked{std::uint64_t{512} << 20};
 };
 
 // `file` must outlive the Image. Linear in the file, in the unpacked size, and in the number of

@@ -59,6 +59,9 @@ inline constexpr std::array kStrictDevices{
     *base::Range::from_size(base::PhysAddr(0xfffbc000), base::ByteSize(0x4000)),
 };
 
+// How much a machine may put at the reset vector.
+inline constexpr base::ByteSize kResetVectorSize{16};
+
 // Where the machine shall put its own tables so that they fit into this shape. The plan checks what
 // it is given; this only says what will pass.
 struct TablePlacement {
@@ -66,7 +69,9 @@ struct TablePlacement {
   base::PhysAddr rsdp;           // 36 bytes
   base::PhysAddr mp_table;       // the floating pointer; the table follows it
   base::ByteSize mp_table_room;  // for both; 0 where the peer has no MP table
-  bool passes_rsdp;              // whether start_info.rsdp_paddr is set
+  // What a kernel jumps to when it resets the machine as a BIOS would; absent where RAM lies there.
+  std::optional<base::PhysAddr> reset_vector;
+  bool passes_rsdp;  // whether start_info.rsdp_paddr is set
   // Host memory that the tables need outside of RAM: to be created beside it and named in
   // PlanRequest::table_memory. No entry of type RAM covers it.
   std::optional<base::Range> table_memory;

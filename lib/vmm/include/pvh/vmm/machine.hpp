@@ -59,7 +59,7 @@ enum class EndingCause {
   kHost,         // KVM failed; text
   kHostIo,       // the console cannot be written; text
   kSignal,       // value: its number
-  kTimeout
+  kTimeout       // text: where each vCPU was
 };
 
 struct Ending {
