@@ -26,6 +26,13 @@ std::string type_name(std::uint32_t type) {
                                      : fmt::format("type {}", type);
 }
 
+std::string describe(const loader::Piece& piece) {
+  const std::string_view kind = to_string(piece.kind);
+  // "segment 2" says already what it is; a module's or a table's name does not.
+  return piece.name.starts_with(kind) ? piece.name
+                                      : fmt::format("{} {}", kind, printable(piece.name));
+}
+
 std::string as_text(const loader::Plan& plan) {
   std::string text = "memory map   first               last                type\n";
   for (const memory_map::RawEntry& entry : plan.memory_map) {
@@ -37,9 +44,8 @@ std::string as_text(const loader::Plan& plan) {
   }
   text += "\npieces       first               last                what\n";
   for (const loader::Piece& piece : plan.pieces) {
-    fmt::format_to(std::back_inserter(text), "             {:#018x}  {:#018x}  {}{}\n",
-                   piece.range.first().value(), piece.range.last().value(), to_string(piece.kind),
-                   piece.name.empty() ? "" : " " + printable(piece.name));
+    fmt::format_to(std::back_inserter(text), "             {:#018x}  {:#018x}  {}\n",
+                   piece.range.first().value(), piece.range.last().value(), describe(piece));
   }
   fmt::format_to(std::back_inserter(text), "\nentry        eip {:#x} ebx {:#x}\n", plan.entry.eip,
                  plan.entry.ebx);

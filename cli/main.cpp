@@ -40,7 +40,7 @@ int main(int argc, const char* const* argv) {
     app.parse(words);
   } catch (const CLI::CallForHelp&) {
     const auto chosen = app.get_subcommands();
-    return print(chosen.empty() ? app.help() : chosen.front()->help());
+    return print(chosen.empty() ? app.help() : chosen.front()->help("pvh"));
   } catch (const CLI::CallForVersion&) {
     return print("pvh " PVH_VERSION "\n");
   } catch (const CLI::ParseError& error) {
