@@ -8,12 +8,10 @@
 
 #include <fmt/format.h>
 #include <pvh/base/fd.hpp>
-#include <pvh/loader/file.hpp>
-#include <pvh/loader/image.hpp>
-#include <pvh/vmm/failure.hpp>
 
 #include "commands.hpp"
 #include "exit_status.hpp"
+#include "load.hpp"
 #include "output.hpp"
 
 namespace pvh::cli {
@@ -54,20 +52,13 @@ int write_file(const std::string& path, base::Bytes bytes) {
 }
 
 int extract(const ExtractArguments& arguments) {
-  const auto file = loader::File::open(arguments.kernel);
-  if (!file) {
-    const auto failure = vmm::to_failure(file.error());
-    complain(arguments.kernel, failure.text);
-    return exit_status(failure.kind);
-  }
-  const auto image = loader::parse_image(file->bytes());
-  if (!image) {
-    complain(arguments.kernel, base::to_text(image.error()));
-    return kMalformed;
+  const auto loaded = load_image(arguments.kernel);
+  if (!loaded) {
+    return fail(loaded.error());
   }
   const bool to_stdout = arguments.output == "-";
-  const int error =
-      to_stdout ? write_all(STDOUT_FILENO, image->elf) : write_file(arguments.output, image->elf);
+  const int error = to_stdout ? write_all(STDOUT_FILENO, loaded->image.elf)
+                              : write_file(arguments.output, loaded->image.elf);
   if (error != 0) {
     complain(to_stdout ? "stdout" : arguments.output, std::strerror(error));
     return kHostIo;

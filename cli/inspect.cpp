@@ -3,12 +3,11 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 #include <pvh/abi/elf.hpp>
-#include <pvh/loader/file.hpp>
 #include <pvh/loader/image.hpp>
-#include <pvh/vmm/failure.hpp>
 
 #include "commands.hpp"
 #include "exit_status.hpp"
+#include "load.hpp"
 #include "output.hpp"
 
 namespace pvh::cli {
@@ -161,20 +160,14 @@ nlohmann::json as_json(const std::string& path, const loader::Image& image) {
 
 // 0 when it could be planned, kMalformed when it has problems: a script can ask.
 int inspect(const InspectArguments& arguments) {
-  const auto file = loader::File::open(arguments.kernel);
-  if (!file) {
-    const auto failure = vmm::to_failure(file.error());
-    complain(arguments.kernel, failure.text);
-    return exit_status(failure.kind);
+  const auto loaded = load_image(arguments.kernel);
+  if (!loaded) {
+    return fail(loaded.error());
   }
-  const auto image = loader::parse_image(file->bytes());
-  if (!image) {
-    complain(arguments.kernel, base::to_text(image.error()));
-    return kMalformed;
-  }
-  const int printed = print(arguments.json ? as_json(arguments.kernel, *image).dump(2) + "\n"
-                                           : as_text(arguments.kernel, *image));
-  return printed != kOk || image->problems.empty() ? printed : kMalformed;
+  const loader::Image& image = loaded->image;
+  const int printed = print(arguments.json ? as_json(arguments.kernel, image).dump(2) + "\n"
+                                           : as_text(arguments.kernel, image));
+  return printed != kOk || image.problems.empty() ? printed : kMalformed;
 }
 
 }  // namespace

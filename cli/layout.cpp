@@ -77,7 +77,7 @@ int layout(const LayoutArguments& arguments, const Rest& rest) {
   if (!loaded) {
     return fail(loaded.error());
   }
-  const auto boot = vmm::plan_boot(loaded->image, loaded->options);
+  const auto boot = vmm::plan_boot(loaded->kernel.image, loaded->options);
   if (!boot) {
     return fail({arguments.machine.kernel, boot.error()});
   }

@@ -8,9 +8,7 @@
 #include <fmt/ranges.h>
 #include <pvh/base/try.hpp>
 
-#include "exit_status.hpp"
 #include "options.hpp"
-#include "output.hpp"
 
 namespace pvh::cli {
 namespace {
@@ -20,14 +18,6 @@ using vmm::FailureKind;
 
 std::unexpected<Complaint> bad_option(const char* option, std::string text) {
   return std::unexpected(Complaint{option, {FailureKind::kRequest, std::move(text)}});
-}
-
-std::expected<loader::File, Complaint> open_file(const std::string& path) {
-  auto file = loader::File::open(path);
-  if (!file) {
-    return std::unexpected(Complaint{path.empty() ? "\"\"" : path, vmm::to_failure(file.error())});
-  }
-  return std::move(*file);
 }
 
 std::optional<unsigned> parse_count(std::string_view text) {
@@ -79,11 +69,6 @@ std::expected<vmm::MachineOptions, Complaint> parse_options(const MachineArgumen
 
 }  // namespace
 
-int fail(const Complaint& complaint) {
-  complain(complaint.subject, complaint.failure.text);
-  return exit_status(complaint.failure.kind);
-}
-
 void MachineArguments::add_to(CLI::App& app) {
   app.add_option("KERNEL", kernel, "ELF, bzImage, or either compressed")->required();
   app.add_option("-m,--memory", memory, "guest memory: 512M, 4G; a bare number is MiB")
@@ -112,32 +97,25 @@ void MachineArguments::add_to(CLI::App& app) {
 
 std::expected<LoadedMachine, Complaint> load_machine(const MachineArguments& arguments,
                                                      const Rest& rest) {
-  LoadedMachine machine;
-  machine.options = TRY(parse_options(arguments, rest));
-
-  std::vector<ModuleOption> modules;
+  vmm::MachineOptions options = TRY(parse_options(arguments, rest));
+  std::vector<ModuleOption> requested;
   if (!arguments.initrd.empty()) {
-    modules.push_back({arguments.initrd, ""});
+    requested.push_back({arguments.initrd, ""});
   }
   for (const std::string& text : arguments.modules) {
     auto module = parse_module(text);
     if (!module) {
       return bad_option("--module", module.error());
     }
-    modules.push_back(std::move(*module));
+    requested.push_back(std::move(*module));
   }
-  machine.files.push_back(TRY(open_file(arguments.kernel)));
-  for (const ModuleOption& module : modules) {
-    machine.files.push_back(TRY(open_file(module.path)));
-    machine.options.modules.push_back(
-        {module.path, machine.files.back().bytes(), module.command_line});
+  std::vector<loader::File> modules;
+  for (const ModuleOption& module : requested) {
+    modules.push_back(TRY(open_file(module.path)));
+    options.modules.push_back({module.path, modules.back().bytes(), module.command_line});
   }
-  auto image = loader::parse_image(machine.files.front().bytes());
-  if (!image) {
-    return std::unexpected(Complaint{arguments.kernel, vmm::to_failure(image.error())});
-  }
-  machine.image = std::move(*image);
-  return machine;
+  LoadedImage kernel = TRY(load_image(arguments.kernel));
+  return LoadedMachine{std::move(kernel), std::move(modules), std::move(options)};
 }
 
 }  // namespace pvh::cli

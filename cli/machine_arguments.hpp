@@ -3,16 +3,14 @@
 // other does.
 #pragma once
 
-#include <memory>
 #include <string>
 #include <vector>
 
 #include <CLI/CLI.hpp>
-#include <pvh/loader/file.hpp>
-#include <pvh/loader/image.hpp>
 #include <pvh/vmm/machine.hpp>
 
 #include "commands.hpp"
+#include "load.hpp"
 
 namespace pvh::cli {
 
@@ -30,20 +28,10 @@ struct MachineArguments {
   void add_to(CLI::App& app);
 };
 
-// A failure and what it is about.
-struct Complaint {
-  std::string subject;
-  vmm::Failure failure;
-};
-
-// Says it, and gives the exit status.
-int fail(const Complaint& complaint);
-
-// The files, read and understood. Moves as a whole: `image` refers to `files`, and so does
-// `options.modules`.
+// Everything that the arguments name. Moves as a whole: `options.modules` refers to `modules`.
 struct LoadedMachine {
-  std::vector<loader::File> files;  // the kernel, then the modules
-  loader::Image image;
+  LoadedImage kernel;
+  std::vector<loader::File> modules;
   vmm::MachineOptions options;
 };
 

@@ -176,7 +176,7 @@ int run(const RunArguments& arguments, const Rest& rest) {
   early.image_read = std::chrono::steady_clock::now();
 
   const std::string& kernel = arguments.machine.kernel;
-  const auto boot = vmm::plan_boot(loaded->image, options);
+  const auto boot = vmm::plan_boot(loaded->kernel.image, options);
   if (!boot) {
     return fail({kernel, boot.error()});
   }

@@ -9,6 +9,7 @@ import random
 import re
 import select
 import signal
+import socket
 import statistics
 import subprocess
 import termios
@@ -478,6 +479,29 @@ def test_the_console_can_be_a_pseudo_terminal(pvh, kvm, kernels):
             status, _ = wait(process, 5)
         finally:
             os.close(terminal)
+        assert status == report.OK, process.stderr.read()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            process.wait()
+        process.stderr.close()
+
+
+def test_the_console_can_be_the_client_of_a_unix_socket(pvh, kvm, kernels, tmp_path):
+    path = tmp_path / "console"
+    process = subprocess.Popen([pvh, "run", kernels / "startinfo32", "-a", "echo", "--debug-exit", "--console",
+                                f"uds={path}", "--timeout", "20"], stdin=subprocess.DEVNULL,
+                               stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    try:
+        assert str(path) in read_until(process.stderr.fileno(), b"\n").decode()
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(os.fspath(path))
+            read_until(client.fileno(), b"echo")
+            client.sendall(b"xyz")
+            read_until(client.fileno(), b"xyz")
+            assert not path.exists(), "one client, and the name is free again"
+            client.sendall(b"q")
+            status, _ = wait(process, 5)
         assert status == report.OK, process.stderr.read()
     finally:
         if process.returncode is None:

@@ -155,10 +155,10 @@ ByteVector bomb(Packing packing) {
 }
 
 TEST_P(EveryPacking, ABombStopsAtTheLimitInBoundedMemory) {
-  if (GetParam() == Packing::kLzma) {
-    GTEST_SKIP() << "cannot be concatenated; xz is the same code";
-  }
-  const ByteVector file = bomb(GetParam());
+  // A second lzma stream would be garbage after the first, so that one is packed at once.
+  const ByteVector file = GetParam() == Packing::kLzma
+                              ? testkit::pack(ByteVector(128 << 20), GetParam())
+                              : bomb(GetParam());
   rusage before{};
   ::getrusage(RUSAGE_SELF, &before);
   const auto image = parse_image(file, {.unpacked = ByteSize(96 << 20)});
