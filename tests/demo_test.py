@@ -12,6 +12,9 @@ from pathlib import Path
 
 import pytest
 
+# A boot may need its second try.
+pytestmark = pytest.mark.timeout(300)
+
 ROOT = Path(__file__).resolve().parent.parent
 
 

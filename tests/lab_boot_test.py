@@ -11,6 +11,9 @@ import pytest
 
 from running import Ended, run
 
+# A boot may need its second try.
+pytestmark = pytest.mark.timeout(300)
+
 ROOT = Path(__file__).resolve().parent.parent
 LAB = ROOT / "lab" / "lab"
 MARKER = "PVH-TEST-INIT-REACHED"
