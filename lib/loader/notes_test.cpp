@@ -202,7 +202,7 @@ TEST(Notes, WithoutAnyTheFileIsSaidToHaveNone) {
   ASSERT_THAT(parsed.image.problems, SizeIs(1));
   EXPECT_EQ(base::to_text(parsed.image.problems[0]),
             "no PVH entry: no usable ELF note \"Xen\" of type 18 (the file has no notes at all); "
-            "build the kernel with CONFIG_PVH=y (Linux), or give it the note");
+            "build it with its PVH entry (Linux: CONFIG_PVH=y, Xen: CONFIG_PVH_GUEST=y)");
 }
 
 TEST(Notes, SectionsAreNotLookedAtWhenASegmentHadTheEntry) {
