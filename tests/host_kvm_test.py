@@ -11,6 +11,7 @@ import select
 import signal
 import socket
 import statistics
+import struct
 import subprocess
 import termios
 import time
@@ -685,3 +686,39 @@ def test_a_machine_with_sleeping_processors_ends(startinfo):
     for word, status in (("exit=1", 3), ("reset", 0), ("triple", 70)):
         ended, _ = startinfo("-c", "4", "-a", word)
         assert ended.status == status and ended.seconds < 5, ended
+
+
+def test_the_monitor_can_be_left_while_its_output_is_stuck(pvh, kvm, kernels):
+    """Nobody reads the console, and something has been typed: Ctrl-A x and SIGTERM still work."""
+    for leave, status in ((b"\x01x", 0), (None, 128 + signal.SIGTERM)):
+        master, slave = pty.openpty()
+        reader, writer = os.pipe()
+        process = subprocess.Popen([pvh, "run", kernels / "startinfo32", "-a", "flood=10000000", "--debug-exit", "--timeout", "30"],
+                                   stdin=slave, stdout=writer, stderr=subprocess.DEVNULL, start_new_session=True,
+                                   preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0))
+        try:
+            os.close(slave)
+            os.close(writer)
+            deadline = time.monotonic() + 20
+            while not pipe_is_full(reader):
+                assert time.monotonic() < deadline, "the guest never filled the pipe"
+                time.sleep(0.05)
+            os.write(master, b"typed")
+            time.sleep(0.2)
+            if leave:
+                os.write(master, leave)
+            else:
+                process.terminate()
+            ended, _ = wait(process, 5)
+            assert ended == status
+        finally:
+            if process.returncode is None:
+                process.kill()
+                process.wait()
+            os.close(master)
+            os.close(reader)
+
+
+def pipe_is_full(reader: int) -> bool:
+    waiting = struct.unpack("i", fcntl.ioctl(reader, termios.FIONREAD, b"\0" * 4))[0]
+    return waiting >= 60000

@@ -33,7 +33,8 @@ report)
     ;;
 shell)
     echo "This is a shell in the test guest (busybox). Leave it with 'exit' or Ctrl-D; the guest then powers off."
-    setsid cttyhack sh
+    # The session's leader takes unsent output with it when it ends: it waits after the shell that is talked to.
+    setsid cttyhack sh -c 'sh; stty onlcr'
     ;;
 *) echo "PVH-TEST-INIT: pvh.test=$mode is unknown" ;;
 esac

@@ -116,22 +116,16 @@ Result<Console> Console::open(const ConsoleSpec& spec) {
   return cannot("unknown console", EINVAL);
 }
 
-int Console::write(base::Bytes bytes, const std::atomic<bool>& stop) const {
-  if (output_ < 0) {
-    return 0;
-  }
+int write_all(int fd, base::Bytes bytes, const std::atomic<bool>& stop) {
   while (!bytes.empty()) {
-    const ssize_t done = ::write(output_, bytes.data(), bytes.size());
+    const ssize_t done = ::write(fd, bytes.data(), bytes.size());
     if (done >= 0) {
       bytes = bytes.subspan(static_cast<std::size_t>(done));
       continue;
     }
     if (errno == EAGAIN) {
-      if (lossy_) {
-        return 0;
-      }
       // Somebody made the terminal that we share with him non-blocking.
-      pollfd wait{.fd = output_, .events = POLLOUT, .revents = 0};
+      pollfd wait{.fd = fd, .events = POLLOUT, .revents = 0};
       ::poll(&wait, 1, 100);
     } else if (errno != EINTR) {
       return errno;
@@ -141,6 +135,17 @@ int Console::write(base::Bytes bytes, const std::atomic<bool>& stop) const {
     }
   }
   return 0;
+}
+
+int Console::write(base::Bytes bytes, const std::atomic<bool>& stop) const {
+  if (output_ < 0) {
+    return 0;
+  }
+  if (lossy_) {
+    const bool failed = ::write(output_, bytes.data(), bytes.size()) < 0;
+    return failed && errno != EAGAIN && errno != EINTR ? errno : 0;
+  }
+  return write_all(output_, bytes, stop);
 }
 
 }  // namespace pvh::vmm

@@ -14,6 +14,7 @@
 #include <condition_variable>
 #include <cstring>
 #include <mutex>
+#include <system_error>
 #include <thread>
 #include <type_traits>
 #include <utility>
@@ -109,16 +110,13 @@ class ConsoleSink final : public devices::Sink {
 
 class StderrSink final : public devices::Sink {
  public:
+  explicit StderrSink(const std::atomic<bool>& stop) : stop_(stop) {}
   [[nodiscard]] int write(base::Bytes data) override {
-    while (!data.empty()) {
-      const ssize_t done = ::write(STDERR_FILENO, data.data(), data.size());
-      if (done < 0 && errno != EINTR) {
-        return errno;
-      }
-      data = data.subspan(static_cast<std::size_t>(std::max<ssize_t>(done, 0)));
-    }
-    return 0;
+    return write_all(STDERR_FILENO, data, stop_);
   }
+
+ private:
+  const std::atomic<bool>& stop_;
 };
 
 class WakeInput final : public devices::InputWanted {
@@ -232,6 +230,8 @@ class KvmMachine final : public Machine {
   [[nodiscard]] Result<void> wait_for_end(const sigset_t& signals);
   void read_input();
   void pass_input();
+  [[nodiscard]] Result<void> start_vcpus(std::vector<std::thread>& threads,
+                                         std::vector<ExitCounts>& counts);
   void stop_vcpus(std::vector<std::thread>& threads);
 
   bool debug_exit_on_;
@@ -252,7 +252,7 @@ class KvmMachine final : public Machine {
 
   KvmInterruptLine serial_line_{vm_, devices::kCom1Irq};
   ConsoleSink sink_;
-  StderrSink debug_sink_;
+  StderrSink debug_sink_{stop_};
   WakeInput wake_input_{input_wanted_};
   devices::Serial serial_;
   devices::I8042 i8042_;
@@ -564,6 +564,27 @@ Result<void> KvmMachine::wait_for_end(const sigset_t& signals) {
   return {};
 }
 
+Result<void> KvmMachine::start_vcpus(std::vector<std::thread>& threads,
+                                     std::vector<ExitCounts>& counts) {
+  for (std::size_t i = 0; i < vcpus_.size(); ++i) {
+    {
+      const std::scoped_lock lock(end_mutex_);
+      ++running_;
+    }
+    try {
+      threads.emplace_back(
+          [this, &vcpu = vcpus_[i], &count = counts[i]] { vcpu_thread(vcpu, count); });
+    } catch (const std::system_error& error) {  // the one way in which std::thread can say no
+      const std::scoped_lock lock(end_mutex_);
+      --running_;
+      return std::unexpected(
+          Failure{FailureKind::kHost,
+                  fmt::format("cannot start a thread for vCPU {}: {}", i, error.what())});
+    }
+  }
+  return {};
+}
+
 void KvmMachine::stop_vcpus(std::vector<std::thread>& threads) {
   stop_.store(true);
   for (kvm::Vcpu& vcpu : vcpus_) {
@@ -598,13 +619,9 @@ Result<Ending> KvmMachine::run() {
 
   std::vector<ExitCounts> counts(vcpus_.size());
   std::vector<std::thread> threads;
-  running_ = vcpus_.size();
   statistics_.first_instruction = Clock::now();
-  for (std::size_t i = 0; i < vcpus_.size(); ++i) {
-    threads.emplace_back(
-        [this, &vcpu = vcpus_[i], &count = counts[i]] { vcpu_thread(vcpu, count); });
-  }
-  const Result<void> waited = wait_for_end(signals);
+  const Result<void> started = start_vcpus(threads, counts);
+  const Result<void> waited = started ? wait_for_end(signals) : started;
   stop_vcpus(threads);
 
   if (ending_ && ending_->cause == EndingCause::kTimeout) {

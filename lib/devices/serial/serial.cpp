@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // Source: National Semiconductor PC16550D data sheet, June 1995, section 8.
 #include <algorithm>
+#include <optional>
 
 #include <pvh/base/checked.hpp>
 #include <pvh/devices/serial.hpp>
@@ -69,49 +70,53 @@ constexpr std::uint8_t low_byte(unsigned value) {
 Serial::Serial(InterruptLine& line, Sink& sink, InputWanted& input)
     : line_(line), sink_(sink), input_(input), dll_(kDivisor9600) {}
 
-void Serial::read(std::uint64_t offset, base::MutableBytes data) {
+template <typename Work>
+void Serial::serve_guest(Work work) {
   bool wanted = false;
   {
     const std::scoped_lock lock(mutex_);
-    for (std::size_t i = 0; i < data.size(); ++i) {
-      data[i] = std::byte{read_register(offset + i)};
-    }
-    update_line();
+    work();
     wanted = take_wanted();
   }
-  if (wanted) {
+  // Who was turned away set the flag before his second try: either that one succeeded, or we see it
+  // here.
+  if (turned_away_.exchange(false) || wanted) {
     input_.input_wanted();
   }
 }
 
+void Serial::read(std::uint64_t offset, base::MutableBytes data) {
+  serve_guest([&] {
+    for (std::size_t i = 0; i < data.size(); ++i) {
+      data[i] = std::byte{read_register(offset + i)};
+    }
+    update_line();
+  });
+}
+
 Action Serial::write(std::uint64_t offset, base::Bytes data) {
   Action result;
-  bool wanted = false;
-  {
-    const std::scoped_lock lock(mutex_);
+  serve_guest([&] {
     for (std::size_t i = 0; i < data.size(); ++i) {
       const Action action = write_register(offset + i, std::to_integer<std::uint8_t>(data[i]));
       result = action.kind != Request::kNone ? action : result;
       update_line();
     }
-    wanted = take_wanted();
-  }
-  if (wanted) {
-    input_.input_wanted();
-  }
+  });
   return result;
 }
 
 Action Serial::write_string(std::uint64_t offset, base::Bytes data, std::size_t width) {
+  std::optional<Action> result;
   if (offset == kData && width == 1) {
-    const std::scoped_lock lock(mutex_);
-    if ((lcr_ & kLcrDlab) == 0) {
-      const Action action = transmit(data);
-      update_line();
-      return action;
-    }
+    serve_guest([&] {
+      if ((lcr_ & kLcrDlab) == 0) {
+        result = transmit(data);
+        update_line();
+      }
+    });
   }
-  return Device::write_string(offset, data, width);
+  return result ? *result : Device::write_string(offset, data, width);
 }
 
 std::size_t Serial::room() {
@@ -122,7 +127,13 @@ std::size_t Serial::room() {
 }
 
 std::size_t Serial::receive(base::Bytes data) {
-  const std::scoped_lock lock(mutex_);
+  std::unique_lock lock(mutex_, std::try_to_lock);
+  if (!lock) {
+    turned_away_.store(true);
+    if (!lock.try_lock()) {
+      return 0;
+    }
+  }
   const std::size_t taken = std::min(data.size(), free_room());
   for (const std::byte value : data.first(taken)) {
     push(value);

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <cerrno>
 #include <cstdint>
 #include <lib/devices/testing/fakes.hpp>
+#include <semaphore>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -381,6 +383,35 @@ TEST_F(SerialTest, KeepsEveryByteUnderConcurrentUse) {
   EXPECT_EQ(read, typed);
   EXPECT_EQ(std::ranges::count(sink.text, 'a'), kBytes);
   EXPECT_EQ(std::ranges::count(sink.text, 'b'), kBytes);
+}
+
+// A sink whose reader has stopped reading.
+class StuckSink final : public Sink {
+ public:
+  int write(base::Bytes /*data*/) override {
+    entered.release();
+    released.acquire();
+    return 0;
+  }
+  std::binary_semaphore entered{0};
+  std::binary_semaphore released{0};
+};
+
+TEST(Serial, InputDoesNotWaitForStuckOutput) {
+  testing::FakeLine line;
+  StuckSink sink;
+  testing::FakeInput input;
+  Serial serial(line, sink, input);
+  static_cast<void>(serial.write(4, std::array{std::byte{0x02}}));  // MCR.RTS: ready to receive
+  const std::array typed{std::byte{'x'}};
+  std::thread guest([&] { static_cast<void>(serial.write(0, std::array{std::byte{'o'}})); });
+  sink.entered.acquire();
+  EXPECT_EQ(serial.receive(typed), 0u) << "and it has come back at once";
+  EXPECT_EQ(input.calls, 0);
+  sink.released.release();
+  guest.join();
+  EXPECT_EQ(input.calls, 1) << "now it is worth trying again";
+  EXPECT_EQ(serial.receive(typed), 1u);
 }
 
 }  // namespace

@@ -16,6 +16,7 @@
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <mutex>
@@ -53,11 +54,17 @@ class Serial final : public Device {
 
   // How many bytes receive() would take now.
   [[nodiscard]] std::size_t room();
-  // Puts bytes from the host before the guest; gives how many, from the front, it has taken.
+  // Puts bytes from the host before the guest; gives how many, from the front, it has taken. Never
+  // waits: while the guest is at the device, perhaps held up by a sink that nobody reads, it takes
+  // none, and InputWanted follows.
   [[nodiscard]] std::size_t receive(base::Bytes data);
 
  private:
   static constexpr std::size_t kFifoSize = 16;
+
+  // Does the work of one access under the lock, then wakes whom receive() turned away meanwhile.
+  template <typename Work>
+  void serve_guest(Work work);
 
   std::uint8_t read_register(std::uint64_t offset);
   Action write_register(std::uint64_t offset, std::uint8_t value);
@@ -78,6 +85,7 @@ class Serial final : public Device {
   [[nodiscard]] bool take_wanted();
 
   std::mutex mutex_;
+  std::atomic<bool> turned_away_ = false;
   InterruptLine& line_;
   Sink& sink_;
   InputWanted& input_;

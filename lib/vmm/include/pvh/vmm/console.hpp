@@ -15,6 +15,10 @@
 
 namespace pvh::vmm {
 
+// All of it, waiting for a slow reader; gives up when `stop` is set and a signal interrupts the
+// wait. Returns 0 or an errno.
+[[nodiscard]] int write_all(int fd, base::Bytes bytes, const std::atomic<bool>& stop);
+
 enum class ConsoleKind { kStdio, kNone, kFile, kPty, kUnixSocket };
 
 struct ConsoleSpec {
@@ -33,9 +37,7 @@ class Console {
   // Whether what arrives may hold the escape keys of EscapeFilter.
   [[nodiscard]] bool has_escape_keys() const { return terminal_ && terminal_->is_active(); }
 
-  // All of it, waiting for a slow reader; gives up when `stop` is set and a signal interrupts the
-  // wait. Returns 0 or an errno. A pseudo terminal that nobody reads loses output instead of
-  // waiting.
+  // As write_all; but a pseudo terminal that nobody reads loses output instead of waiting.
   [[nodiscard]] int write(base::Bytes bytes, const std::atomic<bool>& stop) const;
 
  private:
