@@ -35,6 +35,14 @@ int main(int argc, const char* const* argv) {
   add_layout(app, rest, action);
   add_extract(app, action);
   add_lab(app, rest, action);
+  if (words.empty()) {
+    complain("", "which command? see `pvh --help`");
+    return kUsage;
+  }
+  if (!words.front().starts_with('-') && app.get_subcommand_no_throw(words.front()) == nullptr) {
+    complain(words.front(), "there is no such command; see `pvh --help`");
+    return kUsage;
+  }
   try {
     std::ranges::reverse(words);  // CLI11 takes them from the back
     app.parse(words);

@@ -285,7 +285,7 @@ OPTIONS = [
     Options("no-kernel", ["run"], "KERNEL"),
     Options("two-kernels", ["run", "{good}", "{good}"], "argument|kernel|expected"),
     Options("no-command", [], "command"),
-    Options("unknown-command", ["fly"], "fly|command"),
+    Options("unknown-command", ["fly"], "no such command"),
     Options("inspect-without-kernel", ["inspect"], "KERNEL"),
     Options("inspect-with-a-command-line", ["inspect", "{good}", "--", "x"], "--"),
     Options("extract-without-output", ["extract", "{good}"], "output"),
