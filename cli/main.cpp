@@ -39,7 +39,10 @@ int main(int argc, const char* const* argv) {
     complain("", "which command? see `pvh --help`");
     return kUsage;
   }
-  if (!words.front().starts_with('-') && app.get_subcommand_no_throw(words.front()) == nullptr) {
+  const auto commands = app.get_subcommands([](const CLI::App*) { return true; });
+  const bool known =
+      std::ranges::find(commands, words.front(), &CLI::App::get_name) != commands.end();
+  if (!known && !words.front().starts_with('-')) {
     complain(words.front(), "there is no such command; see `pvh --help`");
     return kUsage;
   }
