@@ -4,9 +4,9 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstring>
 
 #include <fmt/format.h>
+#include <pvh/base/fault.hpp>
 #include <pvh/base/fd.hpp>
 
 #include "commands.hpp"
@@ -60,7 +60,7 @@ int extract(const ExtractArguments& arguments) {
   const int error = to_stdout ? write_all(STDOUT_FILENO, loaded->image.elf)
                               : write_file(arguments.output, loaded->image.elf);
   if (error != 0) {
-    complain(to_stdout ? "stdout" : arguments.output, std::strerror(error));
+    complain(to_stdout ? "stdout" : arguments.output, base::errno_text(error));
     return kHostIo;
   }
   return kOk;

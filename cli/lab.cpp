@@ -6,10 +6,10 @@
 #include <array>
 #include <cerrno>
 #include <cstdlib>
-#include <cstring>
 #include <filesystem>
 
 #include <fmt/format.h>
+#include <pvh/base/fault.hpp>
 
 #include "commands.hpp"
 #include "exit_status.hpp"
@@ -26,6 +26,7 @@ std::filesystem::path own_path() {
 // Where the lab's program is: named by the user, installed beside us, or in the source tree that we
 // were built in.
 std::string find_lab() {
+  // NOLINTNEXTLINE(concurrency-mt-unsafe): there is one thread, and nobody changes the environment
   if (const char* const named = std::getenv("PVH_LAB")) {
     return named;
   }
@@ -73,7 +74,7 @@ int lab(const Rest& rest, const std::string& timeout, const std::vector<std::str
   }
   argv.push_back(nullptr);
   ::execv(program.c_str(), argv.data());
-  complain(program, std::strerror(errno));
+  complain(program, base::errno_text(errno));
   return kMissing;
 }
 

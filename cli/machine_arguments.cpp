@@ -13,7 +13,6 @@
 namespace pvh::cli {
 namespace {
 
-using vmm::Failure;
 using vmm::FailureKind;
 
 std::unexpected<Complaint> bad_option(const char* option, std::string text) {

@@ -3,9 +3,9 @@
 
 #include <cerrno>
 #include <cstdio>
-#include <cstring>
 
 #include <fmt/format.h>
+#include <pvh/base/fault.hpp>
 
 #include "exit_status.hpp"
 
@@ -37,7 +37,7 @@ int print(std::string_view text) {
   const bool written =
       std::fwrite(text.data(), 1, text.size(), stdout) == text.size() && std::fflush(stdout) == 0;
   if (!written) {
-    complain("stdout", std::strerror(errno));
+    complain("stdout", base::errno_text(errno));
     return kHostIo;
   }
   return kOk;

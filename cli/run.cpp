@@ -8,6 +8,7 @@
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
+#include <pvh/base/fault.hpp>
 #include <pvh/base/try.hpp>
 #include <pvh/vmm/machine.hpp>
 
@@ -66,7 +67,8 @@ int report(const vmm::Ending& ending, const std::string& kernel, const std::stri
       complain("", ending.text);
       return kHostIo;
     case EndingCause::kSignal:
-      complain(kernel, fmt::format("ended by {}", strsignal(static_cast<int>(ending.value))));
+      complain(kernel,
+               fmt::format("ended by SIG{}", ::sigabbrev_np(static_cast<int>(ending.value))));
       return kSignalBase + static_cast<int>(ending.value);
     case EndingCause::kTimeout:
       complain(kernel, fmt::format("the guest was still running after {} seconds: {}", timeout,
@@ -187,7 +189,7 @@ int run(const RunArguments& arguments, const Rest& rest) {
   if (!arguments.stats.empty()) {
     stats.open(arguments.stats, std::ios::trunc);
     if (!stats) {
-      complain(arguments.stats, fmt::format("cannot be written: {}", std::strerror(errno)));
+      complain(arguments.stats, fmt::format("cannot be written: {}", base::errno_text(errno)));
       return kHostIo;
     }
   }

@@ -6,6 +6,10 @@
 
 namespace pvh::base {
 
+std::string errno_text(int sys_errno) {
+  return std::generic_category().message(sys_errno);
+}
+
 std::string compose(Explanation explanation, std::string_view detail,
                     std::optional<std::uint64_t> offset, int sys_errno) {
   std::string text(explanation.what);
@@ -18,7 +22,7 @@ std::string compose(Explanation explanation, std::string_view detail,
     text.append(", at offset 0x").append(digits, end);
   }
   if (sys_errno != 0) {
-    text.append(": ").append(std::generic_category().message(sys_errno));
+    text.append(": ").append(errno_text(sys_errno));
   }
   if (!explanation.remedy.empty()) {
     text.append("; ").append(explanation.remedy);

@@ -149,9 +149,9 @@ TEST_F(Machine, KnowsTheTimeInBinaryAndInTwelveHours) {
   EXPECT_EQ(cmos_cell(0x32), 20);
   set_cmos_cell(0x0b, 0x00);
   EXPECT_EQ(cmos_cell(0x04), 0x80 | 0x12) << "noon";
-  now -= 12 * 3600;
+  now -= std::int64_t{12} * 3600;
   EXPECT_EQ(cmos_cell(0x04), 0x12) << "midnight";
-  now += 13 * 3600;
+  now += std::int64_t{13} * 3600;
   EXPECT_EQ(cmos_cell(0x04), 0x80 | 0x01);
 }
 

@@ -20,13 +20,14 @@ namespace {
 using base::ByteSize;
 
 class FileTest : public testing::Test {
+ public:
+  ~FileTest() override { std::filesystem::remove_all(folder_); }
+
  protected:
   FileTest() {
     std::string name = testing::TempDir() + "pvh-file-XXXXXX";
     folder_ = ::mkdtemp(name.data());
   }
-  ~FileTest() override { std::filesystem::remove_all(folder_); }
-
   [[nodiscard]] std::string path(const std::string& name) const { return folder_ / name; }
   [[nodiscard]] std::string make(const std::string& name, std::string_view content) const {
     EXPECT_TRUE(testkit::write_file(path(name), testkit::to_vector(content)));

@@ -46,6 +46,7 @@ Parsed parse(const ElfBuilder& builder) {
 
 std::vector<NoteVerdict> verdicts(const Image& image) {
   std::vector<NoteVerdict> found;
+  found.reserve(image.notes.size());
   for (const Note& note : image.notes) {
     found.push_back(note.verdict);
   }
@@ -281,7 +282,7 @@ TEST(Notes, OwnersAreCutAtSixtyFourBytes) {
 }
 
 TEST(Notes, ANameOfNoLengthIsANoteToo) {
-  testkit::NoteSpec nameless{.owner = "", .type = 7, .descriptor = kCode, .bare_owner = true};
+  const testkit::NoteSpec nameless{.owner = "", .type = 7, .descriptor = kCode, .bare_owner = true};
   const auto parsed = parse(kernel().notes({nameless, testkit::xen_entry(kCodeAddress)}));
   EXPECT_THAT(parsed.image.notes, SizeIs(2));
   EXPECT_TRUE(parsed.image.pvh_entry);

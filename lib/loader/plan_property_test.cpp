@@ -82,7 +82,7 @@ Image random_image(Random& random) {
 
 PlanRequest random_request(Random& random, Shape shape) {
   PlanRequest request = request_with(kMiB + random.any_size(8 * kGiB - kMiB), shape);
-  request.command_line = std::string(random.any_size(100 * 1024), 'c');
+  request.command_line = std::string(random.any_size(100u << 10), 'c');
   const std::uint64_t modules = shape == Shape::kStrict ? random.upto(40) : random.upto(2);
   for (std::uint64_t i = 0; i < modules; ++i) {
     ModuleRequest module{fmt::format("m{}", i),

@@ -20,7 +20,6 @@ namespace {
 
 using testing::Contains;
 using testing::ElementsAre;
-using testing::Field;
 using testing::HasSubstr;
 
 memory_map::RawEntry ram(std::uint64_t first, std::uint64_t end) {
@@ -121,7 +120,7 @@ TEST(StrictPlan, VersionZeroHasNoMapAndFortyBytes) {
 }
 
 TEST(StrictPlan, BootDataMovesOutOfTheWayOfTheKernel) {
-  Image image = image_at(0x1000, 0x9e000);
+  const Image image = image_at(0x1000, 0x9e000);
   PlanRequest request = request_with(16 * kMiB);
   request.modules = {{"m", {}, "text"}};
   const auto plan = make_plan(image, request);
@@ -176,7 +175,7 @@ TEST(StrictPlan, AModuleThatDoesNotFitBehindTheKernelGoesBelowOrAbove4GiB) {
 }
 
 TEST(StrictPlan, RefusesAnImageOutsideRamAndSaysWhere) {
-  PlanRequest request = request_with(8 * kMiB);
+  const PlanRequest request = request_with(8 * kMiB);
   const auto high = make_plan(image_at(16 * kMiB, 0x1000), request);
   EXPECT_EQ(code_of(high), PlanError::kOutsideRam);
   EXPECT_THAT(text_of(high), HasSubstr("segment 3 at 0x1000000-0x1000fff"));

@@ -250,7 +250,7 @@ TEST(Firecracker, IsAsItsSourceSays) {
 
 TEST(CloudHypervisor, IsAsItsSourceSays) {
   const Image image = image_at(kMiB, 0x1000);
-  PlanRequest request = with_tables(512 * kMiB, Shape::kCloudHypervisor);
+  const PlanRequest request = with_tables(512 * kMiB, Shape::kCloudHypervisor);
   const auto plan = make_plan(image, request);
   ASSERT_TRUE(plan) << text_of(plan);
   EXPECT_THAT(plan->memory_map, ElementsAre(RawEntry{0, 0xa0000, 1}, RawEntry{kMiB, 511 * kMiB, 1},
@@ -273,7 +273,7 @@ TEST(Xen, IsAsItsSourceSays) {
                           RawEntry{4 * kGiB, 2 * kGiB, 1}))
       << "not sorted, not whole pages";
   const auto info = start_info_of(*plan);
-  constexpr std::uint64_t kBlock = kMiB + 0x2000 + 2 * 0x2000;
+  constexpr std::uint64_t kBlock = kMiB + 0x6000;
   EXPECT_EQ(plan->start_info, PhysAddr(kBlock)) << "behind the kernel and the modules";
   EXPECT_EQ(info.cmdline_paddr.get(), kBlock + 56);
   EXPECT_EQ(info.modlist_paddr.get(), kBlock + 56 + 16);
@@ -368,7 +368,7 @@ TEST(Shapes, RefuseAModuleThatReachesIntoTheKernel) {
     ASSERT_FALSE(plan) << to_string(shape);
     EXPECT_EQ(plan.error().code, PlanError::kModuleTooLarge);
   }
-  PlanRequest request = request_with(16 * kMiB, Shape::kXen);
+  const PlanRequest request = request_with(16 * kMiB, Shape::kXen);
   EXPECT_EQ(make_plan(image_at(kMiB, 15 * kMiB), request).error().code,
             PlanError::kNoRoomForBootData)
       << "start_info comes behind the kernel";

@@ -12,6 +12,7 @@
 #include <cstring>
 
 #include <fmt/format.h>
+#include <pvh/base/fault.hpp>
 #include <pvh/base/try.hpp>
 #include <pvh/vmm/console.hpp>
 
@@ -20,7 +21,7 @@ namespace {
 
 std::unexpected<Failure> cannot(const std::string& what, int sys_errno) {
   return std::unexpected(
-      Failure{FailureKind::kHostIo, fmt::format("{}: {}", what, std::strerror(sys_errno))});
+      Failure{FailureKind::kHostIo, fmt::format("{}: {}", what, base::errno_text(sys_errno))});
 }
 
 struct Pty {

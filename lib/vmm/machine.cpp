@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include <poll.h>
 #include <pthread.h>
-#include <signal.h>
 #include <sys/eventfd.h>
 #include <sys/signalfd.h>
 #include <sys/timerfd.h>
@@ -12,6 +11,7 @@
 #include <atomic>
 #include <cerrno>
 #include <condition_variable>
+#include <csignal>
 #include <cstring>
 #include <mutex>
 #include <system_error>
@@ -20,6 +20,7 @@
 #include <utility>
 
 #include <fmt/format.h>
+#include <pvh/base/fault.hpp>
 #include <pvh/base/try.hpp>
 #include <pvh/devices/acpi_pm.hpp>
 #include <pvh/devices/bus.hpp>
@@ -43,7 +44,7 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 Failure host_failure(const char* what) {
-  return {FailureKind::kHost, fmt::format("{}: {}", what, std::strerror(errno))};
+  return {FailureKind::kHost, fmt::format("{}: {}", what, base::errno_text(errno))};
 }
 
 class EventFd {
@@ -268,7 +269,7 @@ class KvmMachine final : public Machine {
   Statistics statistics_;
 };
 
-constexpr std::size_t kMostTyped = 64 * 1024;
+constexpr std::size_t kMostTyped = std::size_t{64} * 1024;
 
 constexpr std::string_view kHelp =
     "\r\npvh: Ctrl-A x  quit\r\npvh: Ctrl-A h  this help\r\npvh: Ctrl-A Ctrl-A  send Ctrl-A to the "
@@ -394,7 +395,7 @@ std::optional<Ending> KvmMachine::ending_of(devices::Action action) {
     case devices::Request::kOutputLost:
       return Ending{EndingCause::kHostIo, 0,
                     fmt::format("cannot write the console: {}",
-                                std::strerror(static_cast<int>(action.value)))};
+                                base::errno_text(static_cast<int>(action.value)))};
   }
   return std::nullopt;
 }

@@ -211,6 +211,7 @@ TEST(Aml, CountsItsPackagesOwnLength) {
 class Iasl : public ::testing::Test {
  protected:
   void SetUp() override {
+    // NOLINTNEXTLINE(cert-env33-c,concurrency-mt-unsafe): a test in one thread that needs a shell
     ASSERT_EQ(std::system("command -v iasl > /dev/null"), 0)
         << "iasl is missing; it is in the package acpica-tools";
     std::string name = ::testing::TempDir() + "pvh-acpi-XXXXXX";
@@ -221,6 +222,7 @@ class Iasl : public ::testing::Test {
 
   std::string run(const std::string& command) {
     const std::string line = "cd '" + folder_.string() + "' && " + command + " > out 2>&1";
+    // NOLINTNEXTLINE(cert-env33-c,concurrency-mt-unsafe)
     const int status = std::system(line.c_str());
     EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << command;
     return read("out");

@@ -25,8 +25,9 @@ class NameSegment {
     static_assert(kSize >= 2 && kSize <= 5, "one to four characters");
     for (std::size_t i = 0; i + 1 < kSize; ++i) {
       const char c = text[i];
-      const bool digit = c >= '0' && c <= '9';
-      if (!((c >= 'A' && c <= 'Z') || c == '_' || (digit && i != 0))) {
+      const bool digit = c >= '0' && c <= '9' && i != 0;
+      const bool letter = (c >= 'A' && c <= 'Z') || c == '_';
+      if (!digit && !letter) {
         throw "not an ACPI name";
       }
       text_[i] = c;

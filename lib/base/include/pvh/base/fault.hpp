@@ -19,6 +19,9 @@ struct Explanation {
   std::string_view remedy;
 };
 
+// The kernel's words for an errno. (std::strerror may share its buffer between threads.)
+[[nodiscard]] std::string errno_text(int sys_errno);
+
 template <typename Code>
 struct Fault {
   Code code;
