@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// What a kernel includes. It defines pvh_main(); the runtime enters by the PVH note, switches to
+// 64-bit mode (or stays in 32-bit mode in a 32-bit kernel) with its own stack, GDT and IDT and the
+// first 4 GiB mapped, captures the boot environment, and calls it. A boot that fails is told on the
+// console and the machine is stopped. When pvh_main returns, the machine is reset.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+#include <pvh/guest/boot.hpp>
+#include <pvh/guest/command_line.hpp>
+#include <pvh/guest/console.hpp>
+#include <pvh/guest/dump.hpp>
+#include <pvh/guest/smp.hpp>
+#include <pvh/guest/stop.hpp>
+
+// The kernel's. The Boot lives as long as the kernel. In C the same function has the prototype in
+// pvh.h.
+extern "C" void pvh_main(pvh::guest::Boot& boot);
+
+namespace pvh::guest {
+
+// The early console: started before capture, so that a failed boot can be told.
+[[nodiscard]] Console& console();
+
+// These do not return: when nothing ends the machine, it halts.
+[[noreturn]] void power_off(Boot& boot);
+[[noreturn]] void reset(Boot& boot);
+[[noreturn]] void crash(Boot& boot, std::string_view why);
+[[noreturn]] void halt_forever();
+
+// Shorthand for console().write().
+void print(std::string_view text);
+
+}  // namespace pvh::guest
+
+// More room for the map and for modules than kDefaultMapEntries and kDefaultModules: once, at
+// namespace scope, in one source of the kernel.
+#define PVH_STORAGE(entries, modules)                                                           \
+  [[gnu::section(".noinit.pvh_storage")]] static ::pvh::guest::StorageFor<(entries), (modules)> \
+      pvh_kernels_own_storage;                                                                  \
+  ::pvh::guest::Storage pvh_storage() {                                                         \
+    return ::pvh::guest::storage_of(pvh_kernels_own_storage);                                   \
+  }
+
+// Leaves ACPI out of the kernel (some KiB): its tables are neither found nor reserved. Only for a
+// kernel that takes no memory where they may lie. Once, at namespace scope.
+#define PVH_WITHOUT_ACPI()                                                              \
+  ::pvh::guest::AcpiFound pvh::guest::find_acpi(Machine&, const StartInfo&, bool,       \
+                                                std::span<base::Range>, Diagnostics&) { \
+    return {};                                                                          \
+  }
