@@ -5,14 +5,18 @@ import argparse
 import json
 import os
 import pathlib
+import re
 import signal
 import sys
 import types
 
-from . import prepare, session
+from . import dom0, prepare, session
 from .errors import LAB_FAILED, USAGE, LabError
 
-_DESCRIPTION = "Runs a command where KVM is real: in a Linux under QEMU's software emulation of a CPU with SVM."
+_DESCRIPTION = "Runs a command where KVM is real, or a kernel where Xen is, under QEMU's software emulation of a CPU with SVM."
+
+_MEMORY_MIB = (16, 16384)
+_MOST_CPUS = 16
 
 
 class _Parser(argparse.ArgumentParser):
@@ -30,6 +34,22 @@ class _Interrupted(BaseException):
 
 def _interrupt(number: int, _frame: types.FrameType | None) -> None:
     raise _Interrupted(number)
+
+
+def _add_guest_options(command: _Parser) -> None:
+    command.usage = f"{command.prog} [options] KERNEL [-- WORD...]"
+    command.epilog = (
+        "The guest's words go to standard output. Exit status: 0 the guest asked for poweroff or reboot (standard error "
+        "says which), 70 it crashed or ended otherwise, 124 no verdict within --timeout, 126 Xen refused the kernel, "
+        "66 a file is missing, 64 usage, 125 the lab failed."
+    )
+    command.add_argument("kernel", metavar="KERNEL", help="an ELF file with a PVH note, 32 or 64 bits")
+    command.add_argument("--timeout", type=float, default=60, metavar="S", help="for the guest (default 60)")
+    command.add_argument("--memory", default="256M", metavar="SIZE", help="the guest's, in MiB or as 1G (default 256M)")
+    command.add_argument("--cpus", type=int, default=1, metavar="N", help="the guest's processors (default 1)")
+    command.add_argument("--initrd", metavar="FILE", help="a module for the guest")
+    command.add_argument("--retries", type=int, default=1, metavar="N", help="when Xen hung before the guest (default 1)")
+    command.add_argument("--verbose", action="store_true", help="Xen's own lines on standard error, also on success")
 
 
 def _parser() -> _Parser:
@@ -50,19 +70,25 @@ def _parser() -> _Parser:
     run.add_argument("--retries", type=int, default=1, metavar="N", help="when L1 hung before any output (default 1)")
     run.add_argument("--hold", action="store_true", help="give the output when the command has ended: always retryable")
     run.add_argument("--pvh", metavar="PATH", help="what the word pvh stands for as COMMAND")
+    xen_dom0 = verb("xen-dom0", "boot the PVH kernel KERNEL as dom0 of a real Xen: start_info version 0, no memory map")
+    _add_guest_options(xen_dom0)
     verb("paths", "print what was prepared, as JSON")
     initrd = verb("initrd", "write the test guest's initrd")
     initrd.add_argument("-o", "--output", type=pathlib.Path, required=True, metavar="FILE")
     return parser
 
 
+def _check_limits(arguments: argparse.Namespace) -> None:
+    if not 0 < arguments.timeout < 1e6:
+        raise LabError(f"{arguments.verb}: --timeout is a number of seconds above 0", USAGE)
+    if arguments.retries < 0:
+        raise LabError(f"{arguments.verb}: --retries is 0 or more", USAGE)
+
+
 def _run(arguments: argparse.Namespace, cache: pathlib.Path, command: list[str]) -> int:
     if not command:
         raise LabError("run: there is no command; put it after --", USAGE)
-    if not 0 < arguments.timeout < 1e6:
-        raise LabError("run: --timeout is a number of seconds above 0", USAGE)
-    if arguments.retries < 0:
-        raise LabError("run: --retries is 0 or more", USAGE)
+    _check_limits(arguments)
     wanted = {}
     for word in arguments.get:
         inside, equals, outside = word.partition("=")
@@ -83,12 +109,42 @@ def _run(arguments: argparse.Namespace, cache: pathlib.Path, command: list[str])
     )
 
 
+def _mebibytes(verb: str, size: str) -> int:
+    match = re.fullmatch(r"([0-9]{1,6})([MG]?)", size)
+    mebibytes = int(match[1]) * (1024 if match[2] == "G" else 1) if match else 0
+    if not _MEMORY_MIB[0] <= mebibytes <= _MEMORY_MIB[1]:
+        least, most = _MEMORY_MIB
+        raise LabError(f"{verb}: --memory {size}: is not a size such as 256M or 1G, from {least}M to {most}M", USAGE)
+    return mebibytes
+
+
+def _xen_dom0(arguments: argparse.Namespace, cache: pathlib.Path, words: list[str]) -> int:
+    _check_limits(arguments)
+    if not 1 <= arguments.cpus <= _MOST_CPUS:
+        raise LabError(f"{arguments.verb}: --cpus is a number from 1 to {_MOST_CPUS}", USAGE)
+    return dom0.run(
+        dom0.Request(
+            cache=cache,
+            kernel=arguments.kernel,
+            command_line=" ".join(words),
+            timeout=arguments.timeout,
+            retries=arguments.retries,
+            memory_mib=_mebibytes(arguments.verb, arguments.memory),
+            cpus=arguments.cpus,
+            initrd=arguments.initrd,
+            verbose=arguments.verbose,
+        )
+    )
+
+
 def _dispatch(words: list[str]) -> int:
     split = words.index("--") if "--" in words else len(words)
     arguments = _parser().parse_args(words[:split])
     cache = (arguments.cache or prepare.default_cache()).absolute()
     if arguments.verb == "run":
         return _run(arguments, cache, words[split + 1 :])
+    if arguments.verb == "xen-dom0":
+        return _xen_dom0(arguments, cache, words[split + 1 :])
     if split != len(words):
         raise LabError(f"{arguments.verb}: takes no command", USAGE)
     if arguments.verb == "prepare":

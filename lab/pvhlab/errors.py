@@ -3,6 +3,7 @@
 
 USAGE = 64
 INPUT_MISSING = 66
+GUEST_CRASHED = 70  # or ended in some other way than by poweroff or reboot
 TIMED_OUT = 124
 LAB_FAILED = 125  # as timeout(1) and container tools do: the tool, not the command, failed
 COMMAND_UNUSABLE = 126

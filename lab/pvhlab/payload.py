@@ -65,7 +65,7 @@ def _require_static(path: str) -> None:
         )
 
 
-def _readable(path: str) -> str:
+def readable(path: str) -> str:
     """The path made absolute; raises when there is no such file that we may read."""
     try:
         mode = os.stat(path).st_mode
@@ -82,7 +82,7 @@ def _find_pvh(named: str | None) -> str:
     """--pvh, PVH_LAB_PVH, the newest of this source tree's builds, PATH."""
     named = named or os.environ.get("PVH_LAB_PVH")
     if named:
-        return _readable(named)
+        return readable(named)
     built = [path for path in _SOURCE_TREE.glob("build/*/bin/pvh") if path.is_file()]
     if built:
         return str(max(built, key=lambda path: path.stat().st_mtime))
@@ -115,7 +115,7 @@ def _take_argument(argument: str, cargo: Cargo) -> None:
         if _is_own(path):
             continue
         if os.path.isfile(path):
-            cargo.files[path] = _readable(name)
+            cargo.files[path] = readable(name)
         elif os.path.isdir(path):
             cargo.folders.add(path)
         elif "/" in name and os.path.isdir(os.path.dirname(path)):
@@ -131,7 +131,7 @@ def collect(command: list[str], extra: list[str], outputs: list[str], pvh: str |
         _require_static(source)
         cargo.files[_PVH_IN_L1] = source
     elif "/" in program and not _is_own(os.path.abspath(program)):
-        path = _readable(program)
+        path = readable(program)
         if not os.access(path, os.X_OK):
             raise LabError(f"{program}: is not executable", COMMAND_UNUSABLE)
         _require_static(path)
@@ -139,7 +139,7 @@ def collect(command: list[str], extra: list[str], outputs: list[str], pvh: str |
     for argument in command[1:]:
         _take_argument(argument, cargo)
     for name in extra:
-        path = _readable(name)
+        path = readable(name)
         if _is_own(path):
             raise LabError(f"{name}: L1 has its own {os.path.dirname(path)}; copy the file elsewhere", USAGE)
         cargo.files[path] = path

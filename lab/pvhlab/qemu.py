@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""L1 as a QEMU process that cannot outlive us, and the three wires into it: control, standard input, monitor."""
+"""QEMU as a process that cannot outlive us, with wires into it; and L1 in it: control, standard input, monitor."""
 
 import contextlib
 import ctypes
@@ -12,7 +12,7 @@ import socket
 import subprocess
 import tempfile
 import types
-from typing import IO, Any
+from typing import IO, Any, Self
 
 from . import tools
 from .errors import LabError
@@ -99,51 +99,97 @@ class Monitor:
             if "error" in answer:
                 raise LabError(f"QEMU: {command}: {answer['error']['desc']}")
 
+    def shutdown_reason(self) -> str | None:
+        """Why QEMU ended by itself, as its last event tells; nothing when it tells nothing."""
+        reason = None
+        with contextlib.suppress(LabError):
+            while True:
+                message = self._receive()
+                if message.get("event") == "SHUTDOWN":
+                    reason = message["data"].get("reason")
+        return reason
+
     def ignore_shared_memory(self) -> None:
         """Memory stays in its file and is not part of the saved state."""
         capability = {"capability": "x-ignore-shared", "state": True}
         self.execute("migrate-set-capabilities", capabilities=[capability])
 
 
-class Qemu:
-    """L1 running. A context: leaving it kills QEMU. `control` and `input` carry frames (wire.py)."""
+class Process:
+    """QEMU. A context: leaving it kills QEMU. Each of `wires` is our end of the character device of that name."""
 
-    def __init__(self, memory: str, payload: IO[bytes], start: list[str], files: list[IO[bytes]]) -> None:
-        self.control, control = socket.socketpair()
-        self.input, input_end = socket.socketpair()
+    def __init__(self, arguments: list[str], names: list[str], files: list[IO[bytes]]) -> None:
         self._wire, monitor = socket.socketpair()
-        ends = {"control": control, "input": input_end, "monitor": monitor}
-        command = [
-            tools.find(PROGRAM),
-            *machine_arguments(),
-            *("-object", f"memory-backend-file,id=ram,size={MEMORY_MIB}M,{memory}"),
-            *("-drive", f"id=payload,if=none,format=raw,readonly=on,file=/proc/self/fd/{payload.fileno()}"),
-            *("-serial", "stdio", "-mon", "chardev=monitor,mode=control"),
-        ]
+        self.wires: dict[str, socket.socket] = {}
+        ends = {"monitor": monitor}
+        for name in names:
+            self.wires[name], ends[name] = socket.socketpair()
+        command = [tools.find(PROGRAM), *arguments, "-mon", "chardev=monitor,mode=control"]
         for name, end in ends.items():
             command += ["-chardev", f"socket,id={name},fd={end.fileno()}"]
         self._log = tempfile.TemporaryFile()
         parent = os.getpid()
         self._process = subprocess.Popen(
-            command + start,
+            command,
             stdin=subprocess.DEVNULL,
             stdout=self._log,
             stderr=self._log,
-            pass_fds=[*(end.fileno() for end in ends.values()), *(file.fileno() for file in (payload, *files))],
+            pass_fds=[*(end.fileno() for end in ends.values()), *(file.fileno() for file in files)],
             start_new_session=True,  # a terminal's Ctrl-C is for the lab to act on
             preexec_fn=lambda: _die_with(parent),
         )
         for end in ends.values():
             end.close()
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: types.TracebackType | None
+    ) -> None:
+        self._process.kill()
+        self._process.wait()
+        for wire in (*self.wires.values(), self._wire):
+            wire.close()
+        self._log.close()
+
+    def monitor(self) -> Monitor:
+        return Monitor(self._wire)
+
+    def log(self) -> str:
+        """The end of what QEMU (and a console that has no wire) has said."""
+        self._log.seek(0)
+        return self._log.read()[-_LOG_TAIL:].decode(errors="replace").strip()
+
+    def last_words(self) -> str:
+        """The log of a machine that ends, or should have."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(_LAST_WORDS_SECONDS)
+        return self.log()
+
+
+class Qemu(Process):
+    """L1 running. `control` and `input` carry frames (wire.py)."""
+
+    def __init__(self, memory: str, payload: IO[bytes], start: list[str], files: list[IO[bytes]]) -> None:
+        arguments = [
+            *machine_arguments(),
+            *("-object", f"memory-backend-file,id=ram,size={MEMORY_MIB}M,{memory}"),
+            *("-drive", f"id=payload,if=none,format=raw,readonly=on,file=/proc/self/fd/{payload.fileno()}"),
+            *("-serial", "stdio"),
+            *start,
+        ]
+        super().__init__(arguments, ["control", "input"], [payload, *files])
+        self.control, self.input = self.wires["control"], self.wires["input"]
+
     @classmethod
-    def booting(cls, boot: Boot, memory: pathlib.Path, payload: IO[bytes]) -> "Qemu":
+    def booting(cls, boot: Boot, memory: pathlib.Path, payload: IO[bytes]) -> Self:
         """Starts L1 anew; the file `memory` follows its memory."""
         start = ["-kernel", str(boot.kernel), "-initrd", str(boot.initrd), "-append", kernel_arguments()]
         return cls(f"mem-path={memory},share=on", payload, start, [])
 
     @classmethod
-    def restoring(cls, memory: pathlib.Path, state: pathlib.Path, payload: IO[bytes]) -> "Qemu":
+    def restoring(cls, memory: pathlib.Path, state: pathlib.Path, payload: IO[bytes]) -> Self:
         """Goes on where L1 was saved. The memory file is mapped, not read, and does not change."""
         with state.open("rb") as file:
             qemu = cls(f"mem-path={memory},share=off", payload, ["-incoming", "defer"], [file])
@@ -155,29 +201,3 @@ class Qemu:
                 with qemu:
                     raise LabError(f"{error}; it said:\n{qemu.last_words()}") from error
         return qemu
-
-    def __enter__(self) -> "Qemu":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: types.TracebackType | None
-    ) -> None:
-        self._process.kill()
-        self._process.wait()
-        for wire in (self.control, self.input, self._wire):
-            wire.close()
-        self._log.close()
-
-    def monitor(self) -> Monitor:
-        return Monitor(self._wire)
-
-    def log(self) -> str:
-        """The end of what QEMU and L1's console have said."""
-        self._log.seek(0)
-        return self._log.read()[-_LOG_TAIL:].decode(errors="replace").strip()
-
-    def last_words(self) -> str:
-        """The log of a machine that ends, or should have."""
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(_LAST_WORDS_SECONDS)
-        return self.log()
