@@ -77,6 +77,11 @@ TEST(Range, IsValidOrDoesNotExist) {
       << "its size would not fit";
 }
 
+TEST(Range, IsTheByteAt0ByDefault) {
+  constexpr Range by_default;
+  EXPECT_EQ(by_default, Range::from_size(PhysAddr(0), ByteSize(1)));
+}
+
 TEST(Range, MayTouchTheTopOfTheAddressSpace) {
   const auto top = Range::from_size(PhysAddr(UINT64_MAX - 4095), ByteSize(4096));
   ASSERT_TRUE(top);

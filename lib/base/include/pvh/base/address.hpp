@@ -80,6 +80,9 @@ inline constexpr ByteSize kPageSize{4096};
 // always fits.
 class Range {
  public:
+  // The byte at 0: stands for nothing, only lets a caller declare an array of them.
+  constexpr Range() = default;
+
   [[nodiscard]] static constexpr std::optional<Range> from_size(PhysAddr first, ByteSize size) {
     if (size.value() == 0) {
       return std::nullopt;

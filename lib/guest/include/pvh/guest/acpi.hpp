@@ -49,7 +49,7 @@ struct Rsdp {
 
 struct AcpiTable {
   std::array<char, 4> signature{};
-  base::Range range = *base::Range::from_last(base::PhysAddr(0), base::PhysAddr(0));
+  base::Range range;
 };
 
 // Walks over what the root table lists, without the root table itself; each is right when it is

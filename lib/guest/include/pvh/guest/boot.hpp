@@ -53,7 +53,7 @@ enum class ReservationKind : std::uint8_t {
 [[nodiscard]] std::string_view to_string(ReservationKind kind);
 
 struct Reservation {
-  base::Range range = *base::Range::from_last(base::PhysAddr(0), base::PhysAddr(0));
+  base::Range range;
   ReservationKind kind{};
   std::uint32_t index = 0;
 };

@@ -87,7 +87,7 @@ struct RawEntry {
 // An Entry made by default stands for nothing: it only lets a caller declare an array of them. It
 // is all zeros, so that a static one costs no room in a kernel's file.
 struct Entry {
-  base::Range range = *base::Range::from_last(base::PhysAddr(0), base::PhysAddr(0));
+  base::Range range;
   Type type{};
 
   friend constexpr bool operator==(const Entry&, const Entry&) = default;
