@@ -7,4 +7,12 @@
 #include <pvh/abi/elf_note.hpp>
 #include <pvh/abi/mp_table.hpp>
 #include <pvh/abi/start_info.hpp>
+#include <pvh/abi/xen_console.hpp>
+#include <pvh/abi/xen_cpuid.hpp>
+#include <pvh/abi/xen_event_channel.hpp>
+#include <pvh/abi/xen_hvm.hpp>
+#include <pvh/abi/xen_hypercall.hpp>
 #include <pvh/abi/xen_memory.hpp>
+#include <pvh/abi/xen_sched.hpp>
+#include <pvh/abi/xen_shared_info.hpp>
+#include <pvh/abi/xen_vcpu.hpp>
