@@ -166,6 +166,9 @@ std::uint64_t FakeMachine::read_msr(std::uint32_t index) {
 
 void FakeMachine::write_msr(std::uint32_t index, std::uint64_t value) {
   written_msrs.emplace_back(index, value);
+  if (on_write_msr) {
+    on_write_msr(index, value);
+  }
 }
 
 std::uint32_t FakeMachine::in(std::uint16_t port, int width) {

@@ -54,6 +54,7 @@ class FakeMachine final : public Machine::Backend {
   std::vector<Leaf> asked_leaves;
   std::map<std::uint32_t, std::uint64_t> msrs;  // reading another one fails the test
   std::vector<std::pair<std::uint32_t, std::uint64_t>> written_msrs;
+  std::function<void(std::uint32_t index, std::uint64_t value)> on_write_msr;
   void set_vendor(std::string_view twelve);    // leaf 0; also says that there are 0x16 leaves
   void set_physical_bits(std::uint32_t bits);  // leaf 0x80000008
   // The hypervisor bit, and a block of leaves.
