@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include <algorithm>
+#include <bit>
 
 #include <pvh/abi/xen_cpuid.hpp>
 #include <pvh/abi/xen_hypercall.hpp>
@@ -8,9 +9,6 @@
 namespace pvh::guest {
 namespace {
 
-// Without it a literal may become a strlen at run time.
-using std::string_view_literals::operator""sv;
-
 using Twelve = std::array<char, 12>;
 
 // The twelve characters that CPUID spreads over three registers.
@@ -18,55 +16,68 @@ constexpr Twelve twelve(std::uint32_t a, std::uint32_t b, std::uint32_t c) {
   return std::bit_cast<Twelve>(std::array{a, b, c});
 }
 
-constexpr std::string_view text(const Twelve& characters) {
-  return {characters.data(), characters.size()};
+constexpr Twelve twelve(const char (&literal)[13]) {
+  Twelve characters{};
+  std::copy_n(literal, characters.size(), characters.begin());
+  return characters;
 }
 
-HypervisorKind kind_of(std::string_view signature) {
-  if (signature == "XenVMMXenVMM"sv) {
-    return HypervisorKind::kXen;
+template <typename T>
+struct Named {
+  Twelve characters;
+  T meaning;
+};
+
+constexpr Named<HypervisorKind> kSignatures[]{
+    {twelve("XenVMMXenVMM"), HypervisorKind::kXen},
+    {twelve("KVMKVMKVM\0\0\0"), HypervisorKind::kKvm},
+    {twelve("Microsoft Hv"), HypervisorKind::kHyperV},
+    {twelve("TCGTCGTCGTCG"), HypervisorKind::kTcg},
+    {twelve("bhyve bhyve "), HypervisorKind::kBhyve},
+    {twelve("VMwareVMware"), HypervisorKind::kVmware},
+    {twelve("ACRNACRNACRN"), HypervisorKind::kAcrn},
+};
+
+constexpr Named<xen::Transport> kVendors[]{
+    {twelve("GenuineIntel"), xen::Transport::kVmcall},
+    {twelve("CentaurHauls"), xen::Transport::kVmcall},
+    {twelve("  Shanghai  "), xen::Transport::kVmcall},
+    {twelve("AuthenticAMD"), xen::Transport::kVmmcall},
+    {twelve("HygonGenuine"), xen::Transport::kVmmcall},
+};
+
+template <typename T>
+std::optional<T> look_up(std::span<const Named<T>> table, const Twelve& characters) {
+  for (const Named<T>& each : table) {
+    if (each.characters == characters) {
+      return each.meaning;
+    }
   }
-  if (signature == "KVMKVMKVM\0\0\0"sv) {
-    return HypervisorKind::kKvm;
-  }
-  if (signature == "Microsoft Hv"sv) {
-    return HypervisorKind::kHyperV;
-  }
-  if (signature == "TCGTCGTCGTCG"sv) {
-    return HypervisorKind::kTcg;
-  }
-  if (signature == "bhyve bhyve "sv) {
-    return HypervisorKind::kBhyve;
-  }
-  if (signature == "VMwareVMware"sv) {
-    return HypervisorKind::kVmware;
-  }
-  if (signature == "ACRNACRNACRN"sv) {
-    return HypervisorKind::kAcrn;
-  }
-  return HypervisorKind::kUnknown;
+  return std::nullopt;
 }
 
 // Text, perhaps padded with NULs. What a processor answers for a leaf that it does not have is
 // zeroes or another leaf's numbers.
-bool is_signature(std::string_view characters) {
-  while (!characters.empty() && characters.back() == '\0') {
-    characters.remove_suffix(1);
+bool is_signature(const Twelve& characters) {
+  std::size_t length = characters.size();
+  while (length > 0 && characters[length - 1] == '\0') {
+    --length;
   }
-  return !characters.empty() &&
-         std::ranges::all_of(characters, [](char each) { return each >= ' ' && each <= '~'; });
+  return length > 0 && std::ranges::all_of(std::span(characters).first(length),
+                                           [](char each) { return each >= ' ' && each <= '~'; });
 }
 
 std::optional<Hypervisor> block_at(Machine& machine, std::uint32_t base) {
   const CpuidResult leaf = machine.cpuid(base);
   Hypervisor found{
       .signature = twelve(leaf.ebx, leaf.ecx, leaf.edx), .base = base, .max_leaf = leaf.eax};
-  found.kind = kind_of(text(found.signature));
+  found.kind =
+      look_up<HypervisorKind>(kSignatures, found.signature).value_or(HypervisorKind::kUnknown);
   if (found.kind == HypervisorKind::kKvm && leaf.eax == 0) {
     found.max_leaf = base + 1;
   }
   if (found.max_leaf < base || found.max_leaf - base >= abi::kCpuidBlockSize ||
-      !is_signature(text(found.signature))) {
+      !is_signature(found.signature)) {
     return std::nullopt;
   }
   if (found.kind == HypervisorKind::kXen && found.max_leaf - base < abi::kXenCpuidLeastLeaves) {
@@ -77,15 +88,7 @@ std::optional<Hypervisor> block_at(Machine& machine, std::uint32_t base) {
 
 std::optional<xen::Transport> transport_of_vendor(Machine& machine) {
   const CpuidResult leaf = machine.cpuid(0);
-  const Twelve vendor = twelve(leaf.ebx, leaf.edx, leaf.ecx);
-  if (text(vendor) == "GenuineIntel"sv || text(vendor) == "CentaurHauls"sv ||
-      text(vendor) == "  Shanghai  "sv) {
-    return xen::Transport::kVmcall;
-  }
-  if (text(vendor) == "AuthenticAMD"sv || text(vendor) == "HygonGenuine"sv) {
-    return xen::Transport::kVmmcall;
-  }
-  return std::nullopt;
+  return look_up<xen::Transport>(kVendors, twelve(leaf.ebx, leaf.edx, leaf.ecx));
 }
 
 // Has Xen write its stubs. False when it has not, or when the page is unfit.
