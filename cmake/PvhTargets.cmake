@@ -2,36 +2,32 @@
 # The three shapes of target in this tree. A library is a folder lib/<name>; its public headers are in
 # include/pvh/<name>, its tests beside the code.
 
-# Compiled for a kernel: no exceptions, no RTTI, no heap, no SSE (an interrupt must not clobber it), no red zone
-# (an interrupt would overwrite it), no static guards (there is no runtime to serve them), no unwinding tables.
-set(PVH_FREESTANDING_FLAGS
-    -ffreestanding -fno-exceptions -fno-rtti -mno-red-zone -fno-threadsafe-statics -fno-stack-protector
-    -fno-asynchronous-unwind-tables -fno-pic -fno-pie)
-if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
-  # clang refuses the long double in libstdc++'s own headers under -mgeneral-regs-only.
-  list(APPEND PVH_FREESTANDING_FLAGS -mno-mmx -mno-sse)
-else()
-  list(APPEND PVH_FREESTANDING_FLAGS -mgeneral-regs-only)
-endif()
+# What a kernel links: as every kernel is compiled, small, and in sections of their own, so that a kernel is no larger
+# than what it uses.
+set(PVH_FREESTANDING_FLAGS -Os -ffunction-sections -fdata-sections -fcf-protection=none)
 
-# pvh_library(NAME [FREESTANDING] SOURCES ... [PUBLIC targets...] [PRIVATE targets...])
-# makes pvh_NAME (alias pvh::NAME). FREESTANDING makes its twin pvh_NAME_freestanding from the same sources too.
+# pvh_library(NAME [FREESTANDING] SOURCES ... [KERNEL32 ...] [KERNEL64 ...] [PUBLIC targets...] [PRIVATE targets...])
+# makes pvh_NAME (alias pvh::NAME). FREESTANDING makes its twins pvh_NAME_freestanding and pvh_NAME_freestanding32 from
+# the same sources too, and from those which only a kernel has.
 function(pvh_library name)
-  cmake_parse_arguments(A "FREESTANDING" "" "SOURCES;PUBLIC;PRIVATE" ${ARGN})
+  cmake_parse_arguments(A "FREESTANDING" "" "SOURCES;KERNEL32;KERNEL64;PUBLIC;PRIVATE" ${ARGN})
   add_library(pvh_${name} STATIC ${A_SOURCES})
   add_library(pvh::${name} ALIAS pvh_${name})
   target_include_directories(pvh_${name} PUBLIC $<BUILD_INTERFACE:${CMAKE_CURRENT_SOURCE_DIR}/include>)
   target_link_libraries(pvh_${name} PUBLIC ${A_PUBLIC} PRIVATE ${A_PRIVATE} pvh_warnings pvh_sanitizers)
   pvh_check_headers(${name})
   if(A_FREESTANDING)
-    set(twins ${A_PUBLIC})
-    list(TRANSFORM twins REPLACE "^pvh::(.*)$" "pvh_\\1_freestanding")
-    add_library(pvh_${name}_freestanding STATIC ${A_SOURCES})
-    target_include_directories(pvh_${name}_freestanding
-                               PUBLIC $<BUILD_INTERFACE:${CMAKE_CURRENT_SOURCE_DIR}/include>)
-    target_compile_options(pvh_${name}_freestanding PRIVATE ${PVH_FREESTANDING_FLAGS} -O2)
-    target_link_libraries(pvh_${name}_freestanding PUBLIC ${twins} PRIVATE pvh_warnings)
+    pvh_freestanding_twin(${name} freestanding "${PVH_KERNEL_FLAGS_64}" "${A_PUBLIC}" ${A_SOURCES} ${A_KERNEL64})
+    pvh_freestanding_twin(${name} freestanding32 "${PVH_KERNEL_FLAGS_32}" "${A_PUBLIC}" ${A_SOURCES} ${A_KERNEL32})
   endif()
+endfunction()
+
+function(pvh_freestanding_twin name suffix flags public)
+  list(TRANSFORM public REPLACE "^pvh::(.*)$" "pvh_\\1_${suffix}")
+  add_library(pvh_${name}_${suffix} STATIC ${ARGN})
+  target_include_directories(pvh_${name}_${suffix} PUBLIC $<BUILD_INTERFACE:${CMAKE_CURRENT_SOURCE_DIR}/include>)
+  target_compile_options(pvh_${name}_${suffix} PRIVATE ${PVH_FREESTANDING_FLAGS} ${flags})
+  target_link_libraries(pvh_${name}_${suffix} PUBLIC ${public} PRIVATE pvh_warnings)
 endfunction()
 
 # Every public header is compiled alone and included twice: it stands by itself and is guarded.

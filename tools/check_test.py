@@ -153,10 +153,10 @@ def test_what_a_kernel_does_not_have_is_found(tmp_path, source, need):
 
 
 @needs_compiler
-def test_twins_may_need_each_other_and_the_four_functions(tmp_path):
+def test_twins_may_need_each_other_and_what_the_kernel_brings(tmp_path):
     archive(tmp_path, "pvh_below", "int below() { return 1; }")
-    archive(tmp_path, "pvh_above", "int below(); extern \"C\" void* memcpy(void*, const void*, unsigned long);"
-                                   "int above(void* a, void* b) { memcpy(a, b, 99999); return below(); }")
+    archive(tmp_path, "pvh_above", "int below(); extern \"C\" void pvh_main(); extern \"C\" char pvh_image_start[];"
+                                   "int above() { pvh_main(); return below() + pvh_image_start[0]; }")
     result = check("freestanding", tmp_path)
     assert (result.returncode, result.stdout) == (0, "2 archives, 0 needs\n")
 

@@ -35,13 +35,17 @@ void print(std::string_view text);
 
 }  // namespace pvh::guest
 
-// More room for the map and for modules than kDefaultMapEntries and kDefaultModules: once, at
-// namespace scope, in one source of the kernel.
-#define PVH_STORAGE(entries, modules)                                                           \
-  [[gnu::section(".noinit.pvh_storage")]] static ::pvh::guest::StorageFor<(entries), (modules)> \
-      pvh_kernels_own_storage;                                                                  \
-  ::pvh::guest::Storage pvh_storage() {                                                         \
-    return ::pvh::guest::storage_of(pvh_kernels_own_storage);                                   \
+// Where capture() keeps what it finds; the runtime's own has room for kDefaultMapEntries and
+// kDefaultModules.
+[[nodiscard]] pvh::guest::Storage pvh_storage();
+
+// More room, or less: once, at namespace scope, in one source of the kernel. Not cleared at the
+// entry, since all of it is written before it is read.
+#define PVH_STORAGE(entries, modules)                                                       \
+  [[gnu::section(".bss.pvh_noinit")]] static ::pvh::guest::StorageFor<(entries), (modules)> \
+      pvh_storage_arrays{};                                                                 \
+  ::pvh::guest::Storage pvh_storage() {                                                     \
+    return ::pvh::guest::storage_of(pvh_storage_arrays);                                    \
   }
 
 // Leaves ACPI out of the kernel (some KiB): its tables are neither found nor reserved. Only for a

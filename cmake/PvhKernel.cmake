@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: BSD-2-Clause
+# How a kernel is compiled and linked against the guest runtime, in this tree and, installed, outside of it.
+
+# What every file of a kernel needs: no exceptions, no RTTI, no heap, no SSE (an interrupt must not clobber it), no red
+# zone (an interrupt would overwrite it), no static guards (there is no runtime to serve them), no position independence.
+set(PVH_KERNEL_FLAGS
+    -ffreestanding -fno-stack-protector -fno-asynchronous-unwind-tables -fno-pic -fno-pie
+    # clang refuses the long double in libstdc++'s own headers under -mgeneral-regs-only.
+    $<IF:$<OR:$<C_COMPILER_ID:Clang>,$<CXX_COMPILER_ID:Clang>>,-mno-mmx$<SEMICOLON>-mno-sse,-mgeneral-regs-only>
+    $<$<COMPILE_LANGUAGE:CXX>:-fno-exceptions$<SEMICOLON>-fno-rtti$<SEMICOLON>-fno-threadsafe-statics>)
+# With -mcmodel=kernel one archive serves kernels in the lowest and in the highest 2 GiB of addresses.
+set(PVH_KERNEL_FLAGS_64 ${PVH_KERNEL_FLAGS} -mno-red-zone -mcmodel=kernel)
+set(PVH_KERNEL_FLAGS_32 ${PVH_KERNEL_FLAGS} -m32 -march=i686)
+
+# -n: a loader wants no pages in the file, so it is not padded to any.
+set(PVH_KERNEL_LINK_FLAGS -nostdlib -static -Wl,-n -Wl,--gc-sections -Wl,-z,noexecstack -Wl,--build-id=none)
+
+# pvh_add_kernel(NAME SOURCES ... [BITS 32|64] [VIRTUAL_BASE ADDRESS] [STACK_SIZE BYTES]) makes the PVH kernel NAME from
+# sources that define pvh_main (pvh/guest/pvh.hpp). VIRTUAL_BASE 0xffffffff80000000 makes a higher-half kernel. The
+# build fails, with the reason, when the kernel is not one that every PVH loader takes.
+function(pvh_add_kernel name)
+  cmake_parse_arguments(A "" "BITS;VIRTUAL_BASE;STACK_SIZE" "SOURCES" ${ARGN})
+  if(NOT A_BITS)
+    set(A_BITS 64)
+  endif()
+  if(NOT A_BITS MATCHES "^(32|64)$")
+    message(FATAL_ERROR "pvh_add_kernel(${name}): BITS is ${A_BITS}; 32 or 64")
+  endif()
+  if(A_UNPARSED_ARGUMENTS)
+    message(FATAL_ERROR "pvh_add_kernel(${name}): what is ${A_UNPARSED_ARGUMENTS}?")
+  endif()
+  add_executable(${name} ${A_SOURCES})
+  target_link_libraries(${name} PRIVATE pvh::kernel${A_BITS})
+  if(A_VIRTUAL_BASE)
+    if(A_BITS EQUAL 32)
+      message(FATAL_ERROR "pvh_add_kernel(${name}): a 32-bit kernel runs without paging and has no VIRTUAL_BASE")
+    endif()
+    target_link_options(${name} PRIVATE -Wl,--defsym=pvh_virtual_offset=${A_VIRTUAL_BASE})
+  endif()
+  if(A_STACK_SIZE)
+    target_link_options(${name} PRIVATE -Wl,--defsym=pvh_stack_size=${A_STACK_SIZE})
+  endif()
+endfunction()
