@@ -20,6 +20,7 @@ using Rest = std::vector<std::string>;
 void add_run(CLI::App& app, const Rest& rest, Action& action);
 void add_layout(CLI::App& app, const Rest& rest, Action& action);
 void add_inspect(CLI::App& app, Action& action);
+void add_check(CLI::App& app, Action& action);
 void add_extract(CLI::App& app, Action& action);
 void add_lab(CLI::App& app, const Rest& rest, Action& action);
 

@@ -94,16 +94,6 @@ std::string as_text(const std::string& path, const loader::Image& image) {
   return text;
 }
 
-// Strings from a file need not be UTF-8, and JSON must be.
-std::string ascii(std::string_view text) {
-  std::string result;
-  for (const char c : text) {
-    const auto byte = static_cast<unsigned char>(c);
-    result += byte >= 0x20 && byte < 0x7f ? std::string(1, c) : fmt::format("\\x{:02x}", byte);
-  }
-  return result;
-}
-
 nlohmann::json as_json(const std::string& path, const loader::Image& image) {
   auto segments = nlohmann::json::array();
   for (const loader::Segment& segment : image.segments) {

@@ -32,6 +32,7 @@ int main(int argc, const char* const* argv) {
   Action action;
   add_run(app, rest, action);
   add_inspect(app, action);
+  add_check(app, action);
   add_layout(app, rest, action);
   add_extract(app, action);
   add_lab(app, rest, action);

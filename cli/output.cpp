@@ -25,6 +25,15 @@ std::string printable(std::string_view text) {
   return result;
 }
 
+std::string ascii(std::string_view text) {
+  std::string result;
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    result += byte >= 0x20 && byte < 0x7f ? std::string(1, c) : fmt::format("\\x{:02x}", byte);
+  }
+  return result;
+}
+
 void complain(std::string_view subject, std::string_view message) {
   const std::string line =
       subject.empty() ? fmt::format("pvh: {}\n", printable(message))

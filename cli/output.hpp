@@ -19,4 +19,8 @@ void complain(std::string_view subject, std::string_view message);
 // `text` with control characters as \xNN; line feeds stay.
 [[nodiscard]] std::string printable(std::string_view text);
 
+// `text` with all but printable ASCII as \xNN: strings from a file need not be UTF-8, and JSON must
+// be.
+[[nodiscard]] std::string ascii(std::string_view text);
+
 }  // namespace pvh::cli

@@ -122,6 +122,7 @@ std::expected<void, ImageFault> read_headers(Elf& elf) {
   elf.type = header->e_type.get();
   elf.machine = header->e_machine.get();
   elf.entry = header->e_entry.get();
+  elf.flags = header->e_flags.get();
   if (elf.machine != abi::EM_386 && elf.machine != abi::EM_X86_64) {
     return fault(ImageError::kNotX86, fmt::format("machine {}", elf.machine),
                  offsetof(Ehdr, e_machine));

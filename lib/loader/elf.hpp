@@ -36,6 +36,7 @@ struct Elf {
   std::uint16_t type;
   std::uint16_t machine;
   std::uint64_t entry;
+  std::uint32_t flags;  // e_flags
   std::vector<ProgramHeader> program_headers;
   // A missing or broken section table is an empty one: nothing is loaded by it.
   std::vector<SectionHeader> section_headers;
