@@ -52,6 +52,7 @@ struct acpi_generic_address {
   base::Le64 address;
 };
 
+inline constexpr std::uint8_t ACPI_ADR_SPACE_SYSTEM_MEMORY = 0;
 inline constexpr std::uint8_t ACPI_ADR_SPACE_SYSTEM_IO = 1;
 
 struct acpi_table_fadt {
@@ -143,6 +144,7 @@ inline constexpr std::uint8_t ACPI_MADT_TYPE_LOCAL_X2APIC = 9;
 inline constexpr std::uint8_t ACPI_MADT_TYPE_LOCAL_X2APIC_NMI = 10;
 
 inline constexpr std::uint32_t ACPI_MADT_ENABLED = 1u << 0;
+inline constexpr std::uint32_t ACPI_MADT_ONLINE_CAPABLE = 1u << 1;  // since MADT revision 5
 
 struct acpi_madt_local_apic {
   std::uint8_t type;

@@ -50,28 +50,35 @@ struct Rsdp {
 struct AcpiTable {
   std::array<char, 4> signature{};
   base::Range range;
+  bool right = false;  // its checksum
+
+  friend constexpr bool operator==(const AcpiTable&, const AcpiTable&) = default;
 };
 
-// Walks over what the root table lists, without the root table itself; each is right when it is
-// given. An entry that is not (unreadable, longer than kLongestAcpiTable, checksum) leaves a
-// diagnostic and is skipped. Cost: every byte of every table is read once.
+// Walks over what the root table lists, without the root table itself. An entry that can be no
+// table (unreadable, shorter than a header, longer than kLongestAcpiTable) is skipped, one whose
+// checksum is wrong only by next(); both leave a diagnostic. The walk ends after kMostAcpiTables.
+// Cost: every byte of every table is read once.
 inline constexpr std::uint64_t kLongestAcpiTable = std::uint64_t{1} << 24;
+inline constexpr std::uint32_t kMostAcpiTables = 512;
 class AcpiTables {
  public:
-  // No tables when the root table itself is wrong.
   AcpiTables(Machine& machine, const Rsdp& rsdp, Diagnostics& diagnostics);
 
+  // Tables to believe: none when the root table's checksum is wrong.
   [[nodiscard]] std::optional<AcpiTable> next();
-  // The root table; nothing when it is wrong.
-  [[nodiscard]] std::optional<base::Range> root() const { return root_; }
+  // Also the wrong ones, for reserving: a kernel's own ACPI may be less strict.
+  [[nodiscard]] std::optional<AcpiTable> next_listed();
+  // The root table; nothing when there is none of its signature.
+  [[nodiscard]] const std::optional<AcpiTable>& root() const { return root_; }
 
  private:
   Machine* machine_;
   Diagnostics* diagnostics_;
-  std::optional<base::Range> root_;
-  std::uint32_t entry_size_ = 0;
-  std::uint64_t count_ = 0;
-  std::uint64_t index_ = 0;
+  std::optional<AcpiTable> root_;
+  std::uint32_t entry_size_;
+  std::uint32_t count_ = 0;
+  std::uint32_t index_ = 0;
 };
 
 // The first table with this signature.
@@ -79,9 +86,10 @@ class AcpiTables {
                                                        std::string_view signature,
                                                        Diagnostics& diagnostics);
 
-// Ranges that ACPI lies in and that must not be used as RAM: the RSDP, the root table, every table,
-// and the FADT's DSDT and FACS. As the first part of `out`; `needed` counts all, so that needed >
-// out.size() tells of too little room.
+// Ranges that ACPI lies in and that must not be used as RAM: the RSDP, the root table, every table
+// (whatever its checksum), and the FADT's DSDT and FACS. Those that share a page or lie in
+// neighbouring pages are one range. As the first part of `out`; `needed` counts all, so that
+// needed > out.size() tells of too little room.
 struct AcpiRanges {
   std::span<base::Range> ranges;
   std::size_t needed = 0;
@@ -113,18 +121,27 @@ struct Processors {
 [[nodiscard]] Processors acpi_processors(Machine& machine, const Rsdp& rsdp,
                                          std::span<Processor> out, Diagnostics& diagnostics);
 
+// A register of one byte.
+struct AcpiRegister {
+  base::PhysAddr address;  // or a port
+  bool is_port = false;
+
+  friend constexpr bool operator==(const AcpiRegister&, const AcpiRegister&) = default;
+};
+
 // How to switch off and how to reset, by the FADT and the DSDT's \_S5 package.
 struct AcpiPower {
-  // PM1a and PM1b control, or on a hardware-reduced machine the sleep control register.
+  // Ports of PM1a and PM1b control, or on a hardware-reduced machine the sleep control register.
   std::optional<std::uint16_t> pm1a_control;
   std::optional<std::uint16_t> pm1b_control;
-  std::optional<std::uint16_t> sleep_control;
+  std::optional<AcpiRegister> sleep_control;
   std::uint8_t sleep_type_a = 0;
   std::uint8_t sleep_type_b = 0;
   bool has_s5 = false;  // the DSDT names it
-  std::optional<std::uint16_t> reset_port;
+  std::optional<AcpiRegister> reset;
   std::uint8_t reset_value = 0;
 };
+// Nothing when there is no FADT.
 [[nodiscard]] std::optional<AcpiPower> acpi_power(Machine& machine, const Rsdp& rsdp,
                                                   Diagnostics& diagnostics);
 
