@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include <pvh/abi/e820.hpp>
+#include <pvh/abi/xen_event_channel.hpp>
 #include <pvh/abi/xen_hvm.hpp>
 #include <pvh/abi/xen_memory.hpp>
 #include <pvh/abi/xen_sched.hpp>
@@ -58,6 +59,12 @@ Result<void> set_param(Machine& machine, const Token& token, std::uint32_t index
                                     .value = base::Le64(value)};
   return done(
       machine.hypercall(token, abi::__HYPERVISOR_hvm_op, abi::HVMOP_set_param, linear(&argument)));
+}
+
+Result<void> send_event(Machine& machine, const Token& token, std::uint32_t port) {
+  const abi::evtchn_send argument{.port = base::Le32(port)};
+  return done(machine.hypercall(token, abi::__HYPERVISOR_event_channel_op, abi::EVTCHNOP_send,
+                                linear(&argument)));
 }
 
 SharedPages shared_pages(Machine& machine, const Token& token) {

@@ -55,6 +55,9 @@ void shutdown(Machine& machine, const Token& token, ShutdownReason reason);
 [[nodiscard]] Result<void> set_param(Machine& machine, const Token& token, std::uint32_t index,
                                      std::uint64_t value);
 
+// EVTCHNOP_send: tells the other end of the event channel `port`.
+[[nodiscard]] Result<void> send_event(Machine& machine, const Token& token, std::uint32_t port);
+
 // The pages that a toolstack shares with this domain: the console's and xenstore's ring. Whatever
 // is absent (a dom0 has neither) is nothing. Two to four hypercalls.
 struct SharedPages {
