@@ -2,88 +2,96 @@
 #include <pvh/guest/error.hpp>
 
 namespace pvh::guest {
+namespace {
 
-// Without it a literal may become a strlen at run time.
-using std::string_view_literals::operator""sv;
+// Names one after the other, each with a NUL behind it: a table of pointers would cost more room
+// than the names.
+constexpr char kErrorNames[] =
+    "no-start-info\0"
+    "start-info-unreadable\0"
+    "bad-magic\0"
+    "start-info-inside-image\0"
+    "version-0-without-xen\0"
+    "empty-map\0"
+    "malformed-memmap\0"
+    "memmap-too-large\0"
+    "map-storage-too-small\0"
+    "map-hypercall-failed\0"
+    "no-usable-ram\0"
+    "too-many-reservations\0"
+    "too-many-modules\0"
+    "module-over-image\0"
+    "command-line-over-image\0";
+
+constexpr char kDiagnosticNames[] =
+    "newer-version\0"
+    "memmap-without-address\0"
+    "memmap-unreadable\0"
+    "table-without-ram\0"
+    "map-possibly-truncated\0"
+    "map-anomaly\0"
+    "module-list-missing\0"
+    "module-absent\0"
+    "module-wraps\0"
+    "module-not-in-ram\0"
+    "modules-overlap\0"
+    "module-over-boot-data\0"
+    "string-unreadable\0"
+    "string-unterminated\0"
+    "string-storage-too-small\0"
+    "module-string-not-in-ram\0"
+    "rsdp-bad\0"
+    "rsdp-missing\0"
+    "acpi-table-bad\0"
+    "reservation-outside-space\0";
+
+// Number `index`, empty when there are fewer.
+constexpr std::string_view nth(std::string_view names, std::size_t index) {
+  std::size_t begin = 0;
+  for (std::size_t at = 0; at < names.size(); ++at) {
+    if (names[at] == '\0') {
+      if (index == 0) {
+        return names.substr(begin, at - begin);
+      }
+      --index;
+      begin = at + 1;
+    }
+  }
+  return {};
+}
+
+template <std::size_t Size>
+constexpr std::string_view all(const char (&names)[Size]) {
+  return {names, Size - 1};
+}
+
+template <typename Code>
+constexpr std::size_t index_of(Code code) {
+  return static_cast<std::size_t>(code);
+}
+
+// The last of each enumeration has the last name.
+static_assert(nth(all(kErrorNames), index_of(BootErrorCode::kCommandLineOverImage)) ==
+              "command-line-over-image");
+static_assert(nth(all(kDiagnosticNames), index_of(DiagnosticKind::kReservationOutsideSpace)) ==
+              "reservation-outside-space");
+
+}  // namespace
+
+void Diagnostics::add(DiagnosticKind kind, std::uint64_t value, std::uint32_t index) {
+  if (count_ == kMost) {
+    ++lost_;
+    return;
+  }
+  kept_[count_++] = {kind, index, value};
+}
 
 std::string_view name(BootErrorCode code) {
-  switch (code) {
-    case BootErrorCode::kNoStartInfo:
-      return "no-start-info"sv;
-    case BootErrorCode::kStartInfoUnreadable:
-      return "start-info-unreadable"sv;
-    case BootErrorCode::kBadMagic:
-      return "bad-magic"sv;
-    case BootErrorCode::kStartInfoInsideImage:
-      return "start-info-inside-image"sv;
-    case BootErrorCode::kVersion0WithoutXen:
-      return "version0-without-xen"sv;
-    case BootErrorCode::kEmptyMap:
-      return "empty-map"sv;
-    case BootErrorCode::kMalformedMemmap:
-      return "malformed-memmap"sv;
-    case BootErrorCode::kMemmapTooLarge:
-      return "memmap-too-large"sv;
-    case BootErrorCode::kMapStorageTooSmall:
-      return "map-storage-too-small"sv;
-    case BootErrorCode::kMapHypercallFailed:
-      return "map-hypercall-failed"sv;
-    case BootErrorCode::kNoUsableRam:
-      return "no-usable-ram"sv;
-    case BootErrorCode::kTooManyReservations:
-      return "too-many-reservations"sv;
-    case BootErrorCode::kTooManyModules:
-      return "too-many-modules"sv;
-    case BootErrorCode::kModuleOverImage:
-      return "module-over-image"sv;
-    case BootErrorCode::kCommandLineOverImage:
-      return "command-line-over-image"sv;
-  }
-  return "unknown"sv;
+  return nth(all(kErrorNames), index_of(code));
 }
 
 std::string_view name(DiagnosticKind kind) {
-  switch (kind) {
-    case DiagnosticKind::kNewerVersion:
-      return "newer-version"sv;
-    case DiagnosticKind::kMemmapWithoutAddress:
-      return "memmap-without-address"sv;
-    case DiagnosticKind::kMemmapUnreadable:
-      return "memmap-unreadable"sv;
-    case DiagnosticKind::kTableWithoutRam:
-      return "table-without-ram"sv;
-    case DiagnosticKind::kMapPossiblyTruncated:
-      return "map-possibly-truncated"sv;
-    case DiagnosticKind::kMapAnomaly:
-      return "map-anomaly"sv;
-    case DiagnosticKind::kModuleListMissing:
-      return "module-list-missing"sv;
-    case DiagnosticKind::kModuleAbsent:
-      return "module-absent"sv;
-    case DiagnosticKind::kModuleWraps:
-      return "module-wraps"sv;
-    case DiagnosticKind::kModuleNotInRam:
-      return "module-not-in-ram"sv;
-    case DiagnosticKind::kModulesOverlap:
-      return "modules-overlap"sv;
-    case DiagnosticKind::kModuleOverBootData:
-      return "module-over-boot-data"sv;
-    case DiagnosticKind::kStringUnreadable:
-      return "string-unreadable"sv;
-    case DiagnosticKind::kStringUnterminated:
-      return "string-unterminated"sv;
-    case DiagnosticKind::kModuleStringNotInRam:
-      return "module-string-not-in-ram"sv;
-    case DiagnosticKind::kRsdpBad:
-      return "rsdp-bad"sv;
-    case DiagnosticKind::kRsdpMissing:
-      return "rsdp-missing"sv;
-    case DiagnosticKind::kAcpiTableBad:
-      return "acpi-table-bad"sv;
-    case DiagnosticKind::kReservationOutsideSpace:
-      return "reservation-outside-space"sv;
-  }
-  return "unknown"sv;
+  return nth(all(kDiagnosticNames), index_of(kind));
 }
 
 }  // namespace pvh::guest

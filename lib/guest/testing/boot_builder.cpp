@@ -2,13 +2,11 @@
 #include "lib/guest/testing/boot_builder.hpp"
 
 #include <algorithm>
-#include <cstring>
 #include <set>
 #include <span>
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
-#include <pvh/abi/xen_memory.hpp>
 #include <pvh/memory_map/codec.hpp>
 
 namespace pvh::guest::testing {
@@ -56,31 +54,6 @@ Storage HeapStorage::spans() {
 
 MapStorage HeapStorage::map_spans() {
   return {.raw = raw_, .map = map_, .scratch = scratch_};
-}
-
-void BootBuilder::add_xen(std::uint32_t base) {
-  fake_->set_vendor("GenuineIntel");
-  fake_->add_hypervisor(base, base + 5, "XenVMMXenVMM");
-}
-
-void BootBuilder::answer_memory_map() {
-  fake_->on_hypercall = [this](const FakeMachine::Hypercall& call) -> std::intptr_t {
-    constexpr std::intptr_t kNotImplemented = -38;
-    if (call.number != abi::__HYPERVISOR_memory_op || call.a != abi::XENMEM_memory_map) {
-      return kNotImplemented;
-    }
-    // The host is a 64-bit caller.
-    void* const argument = std::bit_cast<void*>(call.b);
-    abi::xen_memory_map request;
-    std::memcpy(&request, argument, sizeof(request));
-    const std::size_t count = std::min<std::size_t>(request.nr_entries.get(), map.size());
-    const base::MutableBytes buffer(std::bit_cast<std::byte*>(request.buffer.get()),
-                                    count * sizeof(abi::e820entry));
-    EXPECT_TRUE(memory_map::encode(memory_map::Form::kPacked, std::span(map).first(count), buffer));
-    request.nr_entries = base::Le32(static_cast<std::uint32_t>(count));
-    std::memcpy(argument, &request, sizeof(request));
-    return 0;
-  };
 }
 
 base::PhysAddr BootBuilder::place() {

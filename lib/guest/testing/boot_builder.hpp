@@ -83,12 +83,6 @@ class BootBuilder {
   StorageSizes sizes;
   BootOptions options;
 
-  // Adds Xen's CPUID leaves of an Intel processor at `base`.
-  void add_xen(std::uint32_t base = 0x40000000);
-  // XENMEM_memory_map answers with `map`, cut off at the caller's capacity; every other call is
-  // -ENOSYS.
-  void answer_memory_map();
-
   // Writes it all; the answer is EBX. Only the first 40 bytes of a version 0.
   base::PhysAddr place();
   // place() and capture(). The storage lives as long as the builder, and is the same each time.

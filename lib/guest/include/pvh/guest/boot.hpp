@@ -61,10 +61,9 @@ struct Reservation {
 // Room for all that is captured, brought by the caller because there is no heap. Too little room is
 // an error that says how much, never a loss. StorageFor makes one of fixed size.
 struct Storage {
-  std::span<memory_map::RawEntry> raw;  // entries of the map as handed over
-  std::span<memory_map::Entry> map;     // output_size(raw.size())
-  std::span<memory_map::Entry>
-      free;  // edit_output_size(map.size() at most in use, reservations.size())
+  std::span<memory_map::RawEntry> raw;     // entries of the map as handed over
+  std::span<memory_map::Entry> map;        // output_size(raw.size())
+  std::span<memory_map::Entry> free;       // map.size() + reservations.size()
   std::span<memory_map::Scratch> scratch;  // the larger of scratch_size and edit_scratch_size
   std::span<base::Range> ranges;           // as many as reservations
   std::span<Module> modules;
@@ -81,12 +80,12 @@ struct StorageFor {
 
   memory_map::RawEntry raw[Entries];
   memory_map::Entry map[kMap];
-  memory_map::Entry free[kMap + 2 * kReservations];
+  memory_map::Entry free[kMap + kReservations];  // a reservation makes at most two of one
   memory_map::Scratch scratch[kMap + kReservations];
   base::Range ranges[kReservations];
   Module modules[Modules];
   Reservation reservations[kReservations];
-  char strings[4096];
+  char strings[4096] = {};
 };
 
 template <std::size_t Entries, std::size_t Modules>
@@ -160,6 +159,12 @@ class Boot {
   friend class Capture;
   Boot() = default;
 
+  // How many reservations there can be.
+  [[nodiscard]] std::size_t room() const;
+  [[nodiscard]] bool note(base::Range range, ReservationKind kind, std::uint32_t index);
+  [[nodiscard]] bool note_allocated(base::Range range);
+  [[nodiscard]] bool carve(base::Range range);
+  bool forget(ReservationKind kind, std::optional<std::uint32_t> index);
   void subtract();
 
   Machine* machine_ = nullptr;

@@ -43,7 +43,7 @@ enum class DiagnosticKind : std::uint8_t {
   kMemmapWithoutAddress,  // entries but address 0: Xen was asked; value: entries
   kMemmapUnreadable,      // Xen was asked; value: its address
   kTableWithoutRam,       // Xen was asked; value: entries
-  kMapPossiblyTruncated,  // Xen filled the whole buffer; value: its capacity in entries
+  kMapPossiblyTruncated,  // Xen has more entries than Storage::raw; value: how many that holds
   kMapAnomaly,            // the map was not clean: see Boot::map_report(); value: entries
   kModuleListMissing,   // modules but no list, or unreadable: none; value: how many there should be
   kModuleAbsent,        // address or size 0; index: the module
@@ -52,8 +52,9 @@ enum class DiagnosticKind : std::uint8_t {
   kModulesOverlap,      // index: one module, value: the number of the other
   kModuleOverBootData,  // index: the module, value: address of what it overlaps
   kStringUnreadable,    // index: the module or kCommandLineIndex, value: address; it is empty
-  kStringUnterminated,  // no NUL within kLongestString; it is empty
-  kModuleStringNotInRam,     // its pointer is garbage (qboot); it is empty
+  kStringUnterminated,  // as above; no NUL within kLongestString; it is empty
+  kStringStorageTooSmall,    // as above; no pointer reaches it and Storage::strings is full: empty
+  kModuleStringNotInRam,     // as above; its pointer is garbage (qboot); it is empty
   kRsdpBad,                  // signature or checksum; value: its address; it was searched instead
   kRsdpMissing,              // none passed and none found
   kAcpiTableBad,             // index: 4 characters of its signature, value: its address; left out
@@ -75,13 +76,7 @@ class Diagnostics {
  public:
   static constexpr std::size_t kMost = 24;
 
-  constexpr void add(DiagnosticKind kind, std::uint64_t value = 0, std::uint32_t index = 0) {
-    if (count_ == kMost) {
-      ++lost_;
-      return;
-    }
-    kept_[count_++] = {kind, index, value};
-  }
+  void add(DiagnosticKind kind, std::uint64_t value = 0, std::uint32_t index = 0);
 
   [[nodiscard]] constexpr std::span<const Diagnostic> all() const {
     return std::span(kept_).first(count_);

@@ -65,16 +65,17 @@ struct AcquiredMap {
   std::span<const memory_map::RawEntry> raw;  // as it was handed over
   std::span<const memory_map::Entry> map;     // normalised by the options
   memory_map::Report report;
-  // Xen filled the whole buffer: what lies above the last entry is unknown, so it is not RAM.
+  // Xen has more entries than `raw` holds: what lies above the last one is unknown, so it is not
+  // RAM.
   bool possibly_truncated = false;
 };
 
-// Reads the map from where it is, once, and normalises it. Of a map from Xen that fills `raw`
-// nothing is invented and everything after the last entry is a gap; but entries that were cut off
-// could have been reservations inside RAM that is listed, so unless the entries come in ascending
-// order (then what was cut off lies above) it is kMapStorageTooSmall, and the last entry is not
-// taken for RAM in any case. A table with more entries than `raw`: kMapStorageTooSmall with their
-// number.
+// Reads the map from where it is, once, and normalises it. More entries than `raw` holds:
+// kMapStorageTooSmall, with their number. Xen does not tell the number, so it is asked for one
+// entry more than `raw` holds. Is that there, the map was cut off and the rest could have been
+// reservations inside RAM that is listed. If all entries ascend without touching what came before,
+// the rest lies above them: then everything above what `raw` holds is a gap. If not, it is
+// kMapStorageTooSmall.
 [[nodiscard]] std::expected<AcquiredMap, BootError> acquire_map(
     Machine& machine, const StartInfo& info, const std::optional<xen::Token>& xen,
     const memory_map::NormalizeOptions& options, const MapStorage& storage,

@@ -18,15 +18,15 @@ namespace pvh::guest {
 
 // Every address that the structure has as 0 is absent here.
 struct StartInfo {
-  base::PhysAddr address;     // of the structure
+  base::PhysAddr address{};   // of the structure
   std::uint32_t version = 0;  // as it says; above 1 it is read as 1
   std::uint32_t flags = 0;    // abi::SIF_*: believe them only on Xen
   std::uint32_t nr_modules = 0;
-  std::optional<base::PhysAddr> modlist;
-  std::optional<base::PhysAddr> command_line;
-  std::optional<base::PhysAddr> rsdp;
-  std::optional<base::PhysAddr> memmap;  // version 1; nothing in version 0
-  std::uint32_t memmap_entries = 0;      // version 1; 0 in version 0
+  std::optional<base::PhysAddr> modlist{};
+  std::optional<base::PhysAddr> command_line{};
+  std::optional<base::PhysAddr> rsdp{};
+  std::optional<base::PhysAddr> memmap{};  // version 1; nothing in version 0
+  std::uint32_t memmap_entries = 0;        // version 1; 0 in version 0
 
   [[nodiscard]] constexpr bool has_map_fields() const { return version >= 1; }
   // How much of memory is the structure: 40 bytes in version 0.
