@@ -85,7 +85,7 @@ TEST(Detection, EndsAtTheFirstGapAfterTwoBlocks) {
 
 TEST(Detection, FindsTheSecondBlockBehindAnEmptyFirst) {
   FakeMachine fake;
-  FakeXen xen(fake, FakeXen::Viridian::kInFront);
+  const FakeXen xen(fake, FakeXen::Viridian::kInFront);
   fake.leaves.erase({0x40000000, 0});
   const auto found = detect_hypervisors(fake.machine());
   ASSERT_TRUE(found.xen());

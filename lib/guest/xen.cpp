@@ -104,7 +104,7 @@ Result<void> map_shared_info(Machine& machine, const Token& token, base::PhysAdd
   const auto latched = set_param(machine, token, abi::HVM_PARAM_CALLBACK_IRQ, kEnlightened);
   if (!latched) {
     // A page of unknown layout is of no use. Should it stay, nothing is lost but the page.
-    static_cast<void>(unmap_shared_info(machine, token, page));
+    [[maybe_unused]] const auto removed = unmap_shared_info(machine, token, page);
   }
   return latched;
 }

@@ -51,7 +51,7 @@ TEST_F(Xen, ErrorsAreNumbersDownToMinus4095) {
 
 TEST_F(Xen, MapIsStoredPackedAndCounted) {
   xen_.map = {{0, 0x9fc00, 1}, {0x100000, 0x7ff00000, 1}, {0xfeff8000, 0x8000, 2}};
-  std::array<std::byte, 10 * 20> buffer{};
+  std::array<std::byte, 200> buffer{};
   ASSERT_EQ(memory_map(machine(), token_, buffer), 3u);
   const auto last = base::read_at<abi::e820entry>(buffer, 40);
   EXPECT_EQ(last->addr.get(), 0xfeff8000u);
@@ -62,15 +62,15 @@ TEST_F(Xen, MapIsStoredPackedAndCounted) {
 
 TEST_F(Xen, MapThatIsTooLongIsCutOffInSilence) {
   xen_.map = std::vector<memory_map::RawEntry>(130, {0x1000, 0x1000, 1});
-  // One byte less than a third entry: ASan would see Xen write it.
-  std::vector<std::byte> buffer(3 * 20 - 1);
+  // One byte less than a third entry of 20: ASan would see Xen write it.
+  std::vector<std::byte> buffer(59);
   EXPECT_EQ(memory_map(machine(), token_, buffer), 2u);
   EXPECT_EQ(memory_map(machine(), token_, {}), 0u);
 }
 
 TEST_F(Xen, MapWithACountTooHighIsABadAnswer) {
   xen_.map = {{0, 0x9fc00, 1}};
-  std::vector<std::byte> buffer(4 * 20);
+  std::vector<std::byte> buffer(80);
   xen_.claimed_entries = 5;
   EXPECT_EQ(memory_map(machine(), token_, buffer), std::unexpected(Error::kBadAnswer));
   xen_.claimed_entries = UINT32_MAX;

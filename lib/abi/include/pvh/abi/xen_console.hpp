@@ -20,7 +20,9 @@ struct xencons_interface {
   base::Le32 in_prod;
   base::Le32 out_cons;
   base::Le32 out_prod;
-  base::Le32 connection;  // XENCONSOLE_*
+  // XENCONSOLE_*. Xen before 4.21 does not know it and leaves it 0.
+  std::uint8_t connection;
+  std::uint8_t pad[3];
 };
 
 inline constexpr std::uint32_t XENCONSOLE_CONNECTED = 0;

@@ -10,6 +10,7 @@
 
 namespace pvh::abi {
 
+// NOLINTBEGIN(bugprone-reserved-identifier): Xen's own spelling.
 inline constexpr std::uint32_t __HYPERVISOR_memory_op = 12;
 inline constexpr std::uint32_t __HYPERVISOR_xen_version = 17;
 inline constexpr std::uint32_t __HYPERVISOR_console_io = 18;
@@ -17,6 +18,7 @@ inline constexpr std::uint32_t __HYPERVISOR_vcpu_op = 24;
 inline constexpr std::uint32_t __HYPERVISOR_sched_op = 29;
 inline constexpr std::uint32_t __HYPERVISOR_event_channel_op = 32;
 inline constexpr std::uint32_t __HYPERVISOR_hvm_op = 34;
+// NOLINTEND(bugprone-reserved-identifier)
 
 // The hypercall page: as many stubs, each of as many bytes.
 inline constexpr std::uint32_t kHypercallPageStubs = 128;

@@ -83,7 +83,7 @@ struct AcquiredMap {
 
 // A page in no entry of the map, from 1 MiB up to the I/O APIC at 0xfec00000, for Xen's
 // shared_info: mapping it over RAM would shatter a superpage. Nothing when there is none: then take
-// a page of RAM.
+// a page of RAM, and so does a hardware domain, in whose gaps devices may lie.
 [[nodiscard]] std::optional<base::PhysAddr> find_shared_info_page(
     std::span<const memory_map::Entry> map);
 
