@@ -29,7 +29,8 @@ concept Wire = std::is_trivially_copyable_v<T> && std::has_unique_object_represe
   if (!end || *end > bytes.size()) {
     return std::nullopt;
   }
-  return bytes.subspan(offset, size);
+  // Both fit: they do not pass bytes.size().
+  return bytes.subspan(static_cast<std::size_t>(offset), static_cast<std::size_t>(size));
 }
 
 // The T at `offset`, or nothing when it is not all there. Alignment does not matter.
