@@ -383,8 +383,8 @@ void Capture::take_mp_table() {
 }
 
 void Capture::take_xen_pages() {
-  // The hardware domain has no toolstack that could have made any.
-  if (!boot_.xen() || (boot_.info_.flags & abi::SIF_INITDOMAIN) != 0) {
+  // A dom0 is asked too: it has none and says so, and a flag alone is no reason to free a ring.
+  if (!boot_.xen()) {
     return;
   }
   const xen::SharedPages pages = xen::shared_pages(machine_, *boot_.xen());
