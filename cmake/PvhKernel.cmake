@@ -13,7 +13,8 @@ set(PVH_KERNEL_FLAGS_64 ${PVH_KERNEL_FLAGS} -mno-red-zone -mcmodel=kernel)
 set(PVH_KERNEL_FLAGS_32 ${PVH_KERNEL_FLAGS} -m32 -march=i686)
 
 # -n: a loader wants no pages in the file, so it is not padded to any.
-set(PVH_KERNEL_LINK_FLAGS -nostdlib -static -Wl,-n -Wl,--gc-sections -Wl,-z,noexecstack -Wl,--build-id=none)
+set(PVH_KERNEL_LINK_FLAGS_64 -nostdlib -static -Wl,-n -Wl,--gc-sections -Wl,-z,noexecstack -Wl,--build-id=none)
+set(PVH_KERNEL_LINK_FLAGS_32 -m32 ${PVH_KERNEL_LINK_FLAGS_64})
 
 # pvh_add_kernel(NAME SOURCES ... [BITS 32|64] [VIRTUAL_BASE ADDRESS] [STACK_SIZE BYTES]) makes the PVH kernel NAME from
 # sources that define pvh_main (pvh/guest/pvh.hpp). VIRTUAL_BASE 0xffffffff80000000 makes a higher-half kernel. The

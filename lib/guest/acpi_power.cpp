@@ -110,7 +110,7 @@ std::optional<SleepTypes> find_s5(Machine& machine, base::Range dsdt) {
   std::array<std::byte, 256> buffer;
   const std::uint64_t size = dsdt.size().value();
   for (std::uint64_t at = sizeof(abi::acpi_table_header); at < size;) {
-    const std::size_t part = std::min<std::uint64_t>(size - at, buffer.size());
+    const auto part = static_cast<std::size_t>(std::min<std::uint64_t>(size - at, buffer.size()));
     const auto bytes = base::MutableBytes(buffer).first(part);
     if (!machine.read(base::PhysAddr(dsdt.first().value() + at), bytes)) {
       return std::nullopt;

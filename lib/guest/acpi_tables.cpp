@@ -111,7 +111,7 @@ std::optional<std::uint8_t> sum_of(Machine& machine, base::Range range) {
   unsigned sum = 0;
   const std::uint64_t size = range.size().value();
   for (std::uint64_t done = 0; done < size;) {
-    const std::size_t part = std::min<std::uint64_t>(size - done, buffer.size());
+    const auto part = static_cast<std::size_t>(std::min<std::uint64_t>(size - done, buffer.size()));
     const auto bytes = base::MutableBytes(buffer).first(part);
     if (!machine.read(base::PhysAddr(range.first().value() + done), bytes)) {
       return std::nullopt;
@@ -152,9 +152,8 @@ AcpiTables::AcpiTables(Machine& machine, const Rsdp& rsdp, Diagnostics& diagnost
       root_(acpi::read_table(machine, rsdp.root)),
       entry_size_(rsdp.root_is_xsdt ? sizeof(base::Le64) : sizeof(base::Le32)) {
   const std::array<char, 4> expected = rsdp.root_is_xsdt ? kXsdt : kRsdt;
-  // Another signature makes it wrong, not absent: what it lists may be in use all the same.
   if (root_ && root_->signature != expected) {
-    root_->right = false;
+    root_.reset();
   }
   if (!root_ || !root_->right) {
     tell(diagnostics, expected, rsdp.root);

@@ -51,7 +51,7 @@ constexpr std::string_view nth(std::string_view names, std::size_t index) {
   for (std::size_t at = 0; at < names.size(); ++at) {
     if (names[at] == '\0') {
       if (index == 0) {
-        return names.substr(begin, at - begin);
+        return {names.data() + begin, at - begin};  // substr() would want to throw
       }
       --index;
       begin = at + 1;

@@ -29,16 +29,14 @@ template <typename T>
 std::expected<base::MutableBytes, MapError> encode_all(Form form, std::span<const T> entries,
                                                        base::MutableBytes out) {
   const std::size_t stride = entry_size(form);
-  // No overflow: an entry in memory is at least as large as an encoded one.
-  static_assert(sizeof(T) >= sizeof(abi::hvm_memmap_table_entry));
-  const std::size_t needed = stride * entries.size();
+  const std::uint64_t needed = encoded_size(form, entries.size()).value_or(UINT64_MAX);
   if (out.size() < needed) {
     return std::unexpected(MapError{MapErrorCode::kOutputTooSmall, needed});
   }
   for (std::size_t i = 0; i < entries.size(); ++i) {
     encode_entry(form, as_raw(entries[i]), out.subspan(i * stride, stride));
   }
-  return out.first(needed);
+  return out.first(static_cast<std::size_t>(needed));
 }
 
 }  // namespace
@@ -55,7 +53,7 @@ std::expected<std::span<RawEntry>, MapError> decode(Form form, base::Bytes bytes
   for (std::size_t i = 0; i < count; ++i) {
     out[i] = *decode_entry(form, bytes, i);
   }
-  return out.first(count);
+  return out.first(static_cast<std::size_t>(count));
 }
 
 std::expected<base::MutableBytes, MapError> encode(Form form, std::span<const RawEntry> entries,

@@ -98,11 +98,11 @@ std::expected<std::optional<Overlap>, MapError> find_overlap(std::span<const bas
   const auto items = scratch.first(ranges.size());
   for (std::size_t i = 0; i < ranges.size(); ++i) {
     // The two small fields hold the index between them.
-    items[i] = {ranges[i].first().value(), ranges[i].last().value(),
-                static_cast<std::uint32_t>(i & UINT32_MAX), static_cast<std::uint32_t>(i >> 32)};
+    items[i] = {ranges[i].first().value(), ranges[i].last().value(), static_cast<std::uint32_t>(i),
+                static_cast<std::uint32_t>(std::uint64_t{i} >> 32)};
   }
   const auto index = [](const Scratch& each) {
-    return std::size_t{each.rank} << 32 | std::size_t{each.type};
+    return static_cast<std::size_t>(std::uint64_t{each.rank} << 32 | each.type);
   };
   std::sort(items.begin(), items.end(), [&](const Scratch& a, const Scratch& b) {
     return a.first != b.first ? a.first < b.first : index(a) < index(b);

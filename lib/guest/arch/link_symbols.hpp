@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// What the linker script and the assembler files define. Of a symbol that stands for a number only
-// its address means anything.
+// What the linker script and the assembler files define. Of a symbol that stands for a number or
+// for a physical address only its address means anything.
 #pragma once
 
 #include <cstddef>
@@ -9,12 +9,25 @@
 #include <pvh/base/address.hpp>
 
 extern "C" {
-extern const char pvh_image_start[];     // physical
-extern const char pvh_image_end[];       // physical
-extern const char pvh_virtual_offset[];  // a number
-extern const char pvh_guard_physical[];  // physical
+// Numbers.
+extern const char pvh_virtual_offset[];
+// Physical addresses.
+extern const char pvh_image_start[];
+extern const char pvh_image_end[];
+extern const char pvh_guard_physical[];
+extern const char pvh_entry_state[];
+extern const char pvh_boot_pml4[];
+extern const char pvh_kernel_pml4[];
+extern const char pvh_window_directory[];
+// Where they are.
 extern char pvh_stack_guard[];
 extern char pvh_stack_top[];
+extern std::uint64_t pvh_gdt[];
+extern std::uint64_t pvh_gdt_end[];
+extern const char pvh_exception_vectors[];
+using PvhInitializer = void (*)();
+extern const PvhInitializer pvh_init_array_start[];
+extern const PvhInitializer pvh_init_array_end[];
 }
 
 namespace pvh::guest::arch {

@@ -8,13 +8,14 @@
 namespace pvh::guest {
 namespace {
 
-constexpr std::uint64_t kWindowSize = std::uint64_t{2} << 20;
-constexpr std::uint64_t kPresentWritableLarge = 0x83;
-
 // The page below the boot stack is not mapped.
-bool touches_guard(std::uint64_t address, std::uint64_t size) {
+bool touches_guard([[maybe_unused]] std::uint64_t address, [[maybe_unused]] std::uint64_t size) {
+#ifdef __x86_64__
   const std::uint64_t guard = arch::number(pvh_guard_physical);
   return address < guard + base::kPageSize.value() && guard < address + size;
+#else
+  return false;
+#endif
 }
 
 void copy_bytes(void* to, const void* from, std::size_t size) {
@@ -36,6 +37,8 @@ std::optional<base::MutableBytes> Machine::reach(base::PhysAddr address, std::ui
         static_cast<std::size_t>(size));
   }
 #ifdef __x86_64__
+  constexpr std::uint64_t kWindowSize = std::uint64_t{2} << 20;
+  constexpr std::uint64_t kPresentWritableLarge = 0x83;
   if (translator_.window_entry == nullptr) {
     return std::nullopt;
   }

@@ -35,7 +35,8 @@ template <base::Wire T>
 template <base::Wire T>
 [[nodiscard]] std::optional<T> read_prefix(Machine& machine, base::Range table) {
   std::array<std::byte, sizeof(T)> bytes{};
-  const std::size_t size = std::min<std::uint64_t>(table.size().value(), sizeof(T));
+  const auto size =
+      static_cast<std::size_t>(std::min<std::uint64_t>(table.size().value(), sizeof(T)));
   return machine.read(table.first(), base::MutableBytes(bytes).first(size))
              ? std::optional(std::bit_cast<T>(bytes))
              : std::nullopt;

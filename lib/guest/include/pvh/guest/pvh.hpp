@@ -24,6 +24,9 @@ namespace pvh::guest {
 // The early console: started before capture, so that a failed boot can be told.
 [[nodiscard]] Console& console();
 
+// How this machine can be stopped, as far as it is known.
+[[nodiscard]] StopWays stop_ways(Boot& boot);
+
 // These do not return: when nothing ends the machine, it halts.
 [[noreturn]] void power_off(Boot& boot);
 [[noreturn]] void reset(Boot& boot);
@@ -48,10 +51,14 @@ void print(std::string_view text);
     return ::pvh::guest::storage_of(pvh_storage_arrays);                                    \
   }
 
-// Leaves ACPI out of the kernel (some KiB): its tables are neither found nor reserved. Only for a
-// kernel that takes no memory where they may lie. Once, at namespace scope.
+// Leaves ACPI out of the kernel (some KiB): its tables are neither found nor reserved, and nothing
+// is stopped by them. Only for a kernel that takes no memory where they may lie. Once, at namespace
+// scope.
 #define PVH_WITHOUT_ACPI()                                                              \
   ::pvh::guest::AcpiFound pvh::guest::find_acpi(Machine&, const StartInfo&, bool,       \
                                                 std::span<base::Range>, Diagnostics&) { \
     return {};                                                                          \
+  }                                                                                     \
+  ::pvh::guest::StopWays pvh::guest::stop_ways(Boot& boot) {                            \
+    return {.xen = boot.xen(), .acpi = std::nullopt};                                   \
   }
