@@ -152,8 +152,9 @@ AcpiTables::AcpiTables(Machine& machine, const Rsdp& rsdp, Diagnostics& diagnost
       root_(acpi::read_table(machine, rsdp.root)),
       entry_size_(rsdp.root_is_xsdt ? sizeof(base::Le64) : sizeof(base::Le32)) {
   const std::array<char, 4> expected = rsdp.root_is_xsdt ? kXsdt : kRsdt;
+  // Another signature makes it wrong, not absent: what it lists may be in use all the same.
   if (root_ && root_->signature != expected) {
-    root_.reset();
+    root_->right = false;
   }
   if (!root_ || !root_->right) {
     tell(diagnostics, expected, rsdp.root);

@@ -184,6 +184,8 @@ std::string_view to_string(ReservationKind kind) {
       return "module's command line"sv;
     case ReservationKind::kAcpi:
       return "ACPI"sv;
+    case ReservationKind::kMpTable:
+      return "MP table"sv;
     case ReservationKind::kXen:
       return "Xen"sv;
     case ReservationKind::kAllocated:

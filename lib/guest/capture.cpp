@@ -6,6 +6,7 @@
 #include <pvh/base/checked.hpp>
 #include <pvh/base/try.hpp>
 #include <pvh/guest/boot.hpp>
+#include <pvh/guest/mp_table.hpp>
 #include <pvh/guest/xen.hpp>
 
 namespace pvh::guest {
@@ -94,6 +95,7 @@ class Capture {
   [[nodiscard]] Failure take_module(std::uint32_t index, const abi::hvm_modlist_entry& record);
   [[nodiscard]] Failure take_command_line();
   void take_acpi();
+  void take_mp_table();
   void take_xen_pages();
   void note_overlaps();
 
@@ -164,6 +166,7 @@ Capture::Failure Capture::fill(base::PhysAddr start_info) {
     return failure;
   }
   take_acpi();
+  take_mp_table();
   take_xen_pages();
   if (reservations_ > boot_.room() || reservations_ > boot_.reservations_.size()) {
     return BootError{BootErrorCode::kTooManyReservations, reservations_};
@@ -368,9 +371,20 @@ void Capture::take_acpi() {
   reservations_ += found.ranges.needed - found.ranges.ranges.size();
 }
 
+void Capture::take_mp_table() {
+  const auto found = find_mp_table(machine_);
+  if (!found) {
+    return;
+  }
+  reserve(found->pointer, ReservationKind::kMpTable);
+  if (found->table) {
+    reserve(*found->table, ReservationKind::kMpTable);
+  }
+}
+
 void Capture::take_xen_pages() {
-  // The hardware domain has no toolstack that could have made any.
-  if (!boot_.xen() || (boot_.info_.flags & abi::SIF_INITDOMAIN) != 0) {
+  // A dom0 is asked too: it has none and says so, and a flag alone is no reason to free a ring.
+  if (!boot_.xen()) {
     return;
   }
   const xen::SharedPages pages = xen::shared_pages(machine_, *boot_.xen());

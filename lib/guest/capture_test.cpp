@@ -6,6 +6,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <pvh/abi/mp_table.hpp>
 #include <pvh/abi/xen_hvm.hpp>
 #include <pvh/guest/boot.hpp>
 
@@ -49,6 +50,28 @@ class CaptureTest : public ::testing::Test {
   }
   static bool is_free(const Boot& boot, std::uint64_t address) {
     return memory_map::lookup(boot.free(), base::PhysAddr(address)) != nullptr;
+  }
+
+  // The floating pointer, and a table of `length` where that is RAM.
+  void put_mp_table(std::uint64_t pointer, std::uint64_t table, std::uint16_t length) {
+    builder_.place();
+    abi::mp_floating_pointer bytes{};
+    bytes.signature = {'_', 'M', 'P', '_'};
+    bytes.physical_address = base::Le32(static_cast<std::uint32_t>(table));
+    bytes.length = 1;
+    bytes.spec_rev = abi::kMpSpecRev14;
+    unsigned sum = 0;
+    for (const std::byte byte : base::to_bytes(bytes)) {
+      sum += std::to_integer<unsigned>(byte);
+    }
+    bytes.checksum = static_cast<std::uint8_t>(256 - sum % 256);
+    fake_.put(pointer, bytes);
+    if (table != 0 && table < 0x8000000) {
+      abi::mp_configuration_table header{};
+      header.signature = {'P', 'C', 'M', 'P'};
+      header.base_table_length = base::Le16(length);
+      fake_.put(table, header);
+    }
   }
 
   FakeMachine fake_;
@@ -413,12 +436,64 @@ TEST_F(CaptureTest, ReservesXensPages) {
   Boot boot = this->boot();
   EXPECT_TRUE(has_reservation(boot, ReservationKind::kXen, 0x5000000, 0x5000fff));
   EXPECT_TRUE(has_reservation(boot, ReservationKind::kXen, 0x5001000, 0x5001fff));
-  // A dom0 has none and is not asked.
-  fake_.hypercalls.clear();
+  // A dom0 is asked too, and says that it has none.
   builder_.flags = abi::SIF_PRIVILEGED | abi::SIF_INITDOMAIN;
+  EXPECT_TRUE(has_reservation(this->boot(), ReservationKind::kXen, 0x5000000, 0x5000fff));
+  xen.params.clear();
   boot = this->boot();
-  EXPECT_TRUE(fake_.hypercalls.empty());
-  EXPECT_FALSE(has_reservation(boot, ReservationKind::kXen, 0x5000000, 0x5000fff));
+  EXPECT_TRUE(std::ranges::none_of(boot.reservations(), [](const Reservation& each) {
+    return each.kind == ReservationKind::kXen;
+  }));
+}
+
+// As Cloud Hypervisor leaves it: at the end of base memory, all of which its map calls RAM.
+TEST_F(CaptureTest, ReservesTheMpTable) {
+  builder_.map = {{0, 0xa0000, 1}, {0x100000, 0x7f00000, 1}};
+  EXPECT_TRUE(is_free(boot(), 0x9f000));
+  put_mp_table(0x9fc00, 0x5000000, 0x2345);
+  Boot boot = this->boot();
+  EXPECT_TRUE(has_reservation(boot, ReservationKind::kMpTable, 0x9fc00, 0x9fc0f));
+  EXPECT_TRUE(has_reservation(boot, ReservationKind::kMpTable, 0x5000000, 0x5002344));
+  EXPECT_FALSE(is_free(boot, 0x9f000));
+  EXPECT_FALSE(is_free(boot, 0x5002000));
+  EXPECT_TRUE(is_free(boot, 0x5003000));
+  // Who has no use for it gets the RAM.
+  EXPECT_TRUE(boot.release(ReservationKind::kMpTable));
+  EXPECT_TRUE(is_free(boot, 0x9f000));
+}
+
+TEST_F(CaptureTest, ReservesTheMpTableInTheEbda) {
+  builder_.map = {{0, 0xa0000, 1}, {0x100000, 0x7f00000, 1}};
+  builder_.place();
+  fake_.put(0x40e, base::Le16(0x8000));
+  put_mp_table(0x803f0, 0x5000000, 44);
+  put_mp_table(0x9fff0, 0x6000000, 44);
+  const Boot boot = *builder_.capture_at(base::PhysAddr(builder_.start_info));
+  EXPECT_TRUE(has_reservation(boot, ReservationKind::kMpTable, 0x803f0, 0x803ff));
+  EXPECT_TRUE(has_reservation(boot, ReservationKind::kMpTable, 0x5000000, 0x500002b));
+  EXPECT_TRUE(is_free(boot, 0x9f000)) << "the first one counts";
+}
+
+TEST_F(CaptureTest, TakesNoOtherBytesForAnMpTable) {
+  const auto has_mp_table = [this] {
+    return std::ranges::any_of(boot().reservations(), [](const Reservation& each) {
+      return each.kind == ReservationKind::kMpTable;
+    });
+  };
+  put_mp_table(0x9fc08, 0x5000000, 44);  // on no boundary of 16
+  EXPECT_FALSE(has_mp_table());
+  put_mp_table(0x9fc10, 0x5000000, 44);
+  EXPECT_TRUE(has_mp_table());
+  fake_.put(0x9fc1f, base::Le<std::uint8_t>(1));  // a wrong sum
+  EXPECT_FALSE(has_mp_table());
+  // A pointer whose table is none, or nowhere, is one all the same.
+  put_mp_table(0x9fc10, 0x5000000, 44);
+  fake_.put(0x5000000, base::Le32(0));
+  EXPECT_TRUE(has_mp_table());
+  put_mp_table(0x9fc10, 0, 44);
+  EXPECT_TRUE(has_mp_table());
+  put_mp_table(0x9fc10, 0xfffffff0, 44);
+  EXPECT_TRUE(has_mp_table());
 }
 
 TEST_F(CaptureTest, MakesNoHypercallWithoutXen) {

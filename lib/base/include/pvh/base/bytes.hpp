@@ -29,6 +29,7 @@ concept Wire = std::is_trivially_copyable_v<T> && std::has_unique_object_represe
   if (!end || *end > bytes.size()) {
     return std::nullopt;
   }
+  // Both fit: they do not pass bytes.size().
   return bytes.subspan(static_cast<std::size_t>(offset), static_cast<std::size_t>(size));
 }
 

@@ -47,6 +47,7 @@ enum class ReservationKind : std::uint8_t {
   kModule,             // index: which
   kModuleCommandLine,  // index: which
   kAcpi,               // RSDP and tables
+  kMpTable,            // its pointer and the table
   kXen,                // console and xenstore rings
   kAllocated,          // by Boot::allocate
 };
