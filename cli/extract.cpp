@@ -3,11 +3,13 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
 
 #include <fmt/format.h>
 #include <pvh/base/fault.hpp>
 #include <pvh/base/fd.hpp>
+#include <pvh/vmm/console.hpp>
 
 #include "commands.hpp"
 #include "exit_status.hpp"
@@ -23,14 +25,8 @@ struct ExtractArguments {
 };
 
 int write_all(int fd, base::Bytes bytes) {
-  while (!bytes.empty()) {
-    const ssize_t done = ::write(fd, bytes.data(), bytes.size());
-    if (done < 0 && errno != EINTR) {
-      return errno;
-    }
-    bytes = bytes.subspan(static_cast<std::size_t>(std::max<ssize_t>(done, 0)));
-  }
-  return 0;
+  const std::atomic<bool> never{false};
+  return vmm::write_all(fd, bytes, never);
 }
 
 // Beside the target first, then renamed: a full disk leaves no half kernel under the name that was

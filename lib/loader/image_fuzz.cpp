@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// Any bytes give an Image or a fault, in bounded time and memory; and what an Image says is true.
+// Any bytes give an Image or a fault, in bounded time and memory; and what an Image says is true,
+// and what check_image() says of it agrees.
 #include <algorithm>
 #include <cstdint>
 #include <cstdlib>
 #include <span>
 
 #include <pvh/base/bytes.hpp>
+#include <pvh/loader/check.hpp>
 #include <pvh/loader/image.hpp>
 
 namespace {
@@ -35,7 +37,14 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   for (const loader::ImageFault& problem : image->problems) {
     require(!base::to_text(problem).empty());
   }
+  const loader::CheckReport report = loader::check_image(*image);
+  for (const loader::Finding& finding : report.findings) {
+    require(!finding.monitors.empty() && !finding.what.empty() && !finding.remedy.empty());
+    require(!finding.offset || *finding.offset < image->elf.size());
+  }
+  require(std::ranges::is_sorted(report.findings, {}, &loader::Finding::severity));
   if (!image->problems.empty()) {
+    require(report.refusing().contains(loader::Monitor::kPvh));
     return 0;
   }
   // Without problems it can be loaded as it says.
