@@ -5,6 +5,9 @@
 namespace pvh::guest {
 namespace {
 
+// Without it a literal may become a strlen at run time, which a kernel has not.
+using std::string_view_literals::operator""sv;
+
 constexpr bool is_blank(char c) {
   return c == ' ' || c == '\t' || c == '\n' || c == '\r';
 }
@@ -34,7 +37,7 @@ std::optional<std::string_view> take_until(std::string_view& text, char mark) {
   // Not find(): that is a call of memchr, which a kernel has not.
   for (std::size_t place = 0; place < text.size(); ++place) {
     if (text[place] == mark) {
-      const std::string_view before = text.substr(0, place);
+      const std::string_view before(text.data(), place);  // substr() would want to throw
       text.remove_prefix(place + 1);
       return before;
     }
@@ -110,9 +113,9 @@ std::optional<Argument> CommandLine::next() {
   for (bool quoted = false; end < rest_.size() && (quoted || !is_blank(rest_[end])); ++end) {
     quoted = quoted != (rest_[end] == '"');
   }
-  const std::string_view word = rest_.substr(0, end);
+  const std::string_view word(rest_.data(), end);
   rest_.remove_prefix(end);
-  if (word == "--") {
+  if (word == "--"sv) {
     ended_ = true;
     rest_ = without_blanks_in_front(rest_);
     return std::nullopt;
@@ -166,7 +169,8 @@ std::optional<VirtioMmioDevice> parse_virtio_mmio(std::string_view value) {
       .base = *base, .size = *size, .irq = static_cast<std::uint32_t>(*irq), .id = std::nullopt};
   if (id_text) {
     const bool negative = id_text->starts_with('-');
-    const auto id = parse_digits(id_text->substr(negative ? 1 : 0));
+    id_text->remove_prefix(negative ? 1 : 0);
+    const auto id = parse_digits(*id_text);
     if (!id || *id > (negative ? std::uint64_t{1} << 31 : INT32_MAX)) {
       return std::nullopt;
     }
