@@ -158,10 +158,7 @@ void add_check(CLI::App& app, Action& action) {
   const auto arguments = std::make_shared<CheckArguments>();
   command->add_option("KERNEL", arguments->kernel, "ELF, bzImage, or either compressed")
       ->required();
-  std::vector<std::string> known;
-  for (const Monitor monitor : loader::kMonitors) {
-    known.emplace_back(name_of(monitor));
-  }
+  const auto known = names(loader::MonitorSet::all(), name_of);
   command
       ->add_option("--vmm", arguments->monitors,
                    fmt::format("ask about this one only; repeatable ({})", fmt::join(known, ", ")))

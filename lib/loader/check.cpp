@@ -475,6 +475,7 @@ void Checker::check_addresses() {
 void Checker::check_memory_hole() {
   constexpr std::uint64_t kLarge = 256 * kMiB;
   std::vector<const Segment*> order;
+  order.reserve(image_.segments.size());
   for (const Segment& segment : image_.segments) {
     order.push_back(&segment);
   }
