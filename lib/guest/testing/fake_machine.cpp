@@ -171,6 +171,12 @@ void FakeMachine::write_msr(std::uint32_t index, std::uint64_t value) {
   }
 }
 
+std::uint64_t FakeMachine::read_tsc() {
+  const std::uint64_t now = tsc;
+  tsc += tsc_step;
+  return now;
+}
+
 std::uint32_t FakeMachine::in(std::uint16_t port, int width) {
   return on_in ? on_in(port, width) : UINT32_MAX;
 }

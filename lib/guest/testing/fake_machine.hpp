@@ -55,6 +55,8 @@ class FakeMachine final : public Machine::Backend {
   std::map<std::uint32_t, std::uint64_t> msrs;  // reading another one fails the test
   std::vector<std::pair<std::uint32_t, std::uint64_t>> written_msrs;
   std::function<void(std::uint32_t index, std::uint64_t value)> on_write_msr;
+  std::uint64_t tsc = 0;                       // as the next read gives it
+  std::uint64_t tsc_step = 10'000;             // added by each read
   void set_vendor(std::string_view twelve);    // leaf 0; also says that there are 0x16 leaves
   void set_physical_bits(std::uint32_t bits);  // leaf 0x80000008
   // The hypervisor bit, and a block of leaves.
@@ -96,6 +98,7 @@ class FakeMachine final : public Machine::Backend {
   CpuidResult cpuid(std::uint32_t leaf, std::uint32_t subleaf) override;
   std::uint64_t read_msr(std::uint32_t index) override;
   void write_msr(std::uint32_t index, std::uint64_t value) override;
+  std::uint64_t read_tsc() override;
   std::uint32_t in(std::uint16_t port, int width) override;
   void out(std::uint16_t port, std::uint32_t value, int width) override;
   std::intptr_t hypercall(std::uint32_t number, Word a, Word b, Word c, Word d, Word e) override;

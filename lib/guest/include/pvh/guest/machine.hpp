@@ -52,6 +52,8 @@ concept MachineShape =
       // The caller knows that the MSR exists: another one is a fault.
       { machine.read_msr(number) } -> std::same_as<std::uint64_t>;
       { machine.write_msr(number, value) } -> std::same_as<void>;
+      // The time stamp counter, which every processor has.
+      { machine.read_tsc() } -> std::same_as<std::uint64_t>;
       { machine.in8(port) } -> std::same_as<std::uint8_t>;
       { machine.in16(port) } -> std::same_as<std::uint16_t>;
       { machine.in32(port) } -> std::same_as<std::uint32_t>;

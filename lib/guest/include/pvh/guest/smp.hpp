@@ -18,19 +18,21 @@ namespace pvh::guest {
 
 enum class StartError : std::uint8_t {
   kNoLowPage,    // no free page below 0xa0000 for the trampoline
-  kNoLocalApic,  // it is switched off or its registers cannot be reached
+  kNoLocalApic,  // it is switched off, or its registers or this processor cannot be reached by it
   kNoAnswer,     // the processor did not arrive in time
   kXenRefused,   // VCPUOP_initialise or VCPUOP_up failed
   kUnsupported,  // a 32-bit kernel
 };
 
-// Called on the new processor in 64-bit mode, paging as the starter's, interrupts off. It must not
-// return.
+// Called on the new processor in 64-bit mode, with the starter's control registers and page tables,
+// the runtime's GDT and IDT, and interrupts off. When it returns, the processor halts for good.
 using ProcessorEntry = void (*)(void* argument);
 
-// The processors of this machine besides the one that runs, and who they are: from the MADT, and on
-// Xen, where there may be none, by asking for each number. `id` is the APIC id, or on Xen the
-// vCPU's number. As the first part of `out`; `needed` counts all.
+// The processors of this machine that can be started, without the one that runs: the enabled ones
+// of the MADT, and on Xen, where there may be no MADT, those that Xen knows: their `uid` is the
+// vCPU's number there, and `apic_id` is kUnknownApicId if no MADT tells it. As the first part of
+// `out`; `needed` counts all.
+inline constexpr std::uint32_t kUnknownApicId = UINT32_MAX;
 struct OtherProcessors {
   std::span<Processor> processors;
   std::size_t needed = 0;
@@ -43,14 +45,14 @@ class ProcessorStarter {
  public:
   explicit ProcessorStarter(Boot& boot) : boot_(&boot) {}
 
-  // `stack` is the end of the stack, 16-byte aligned. Waits until the processor runs on it, about a
-  // second at most.
+  // `stack` is the end of the stack, 16-byte aligned. Waits until the processor runs on it, some
+  // seconds at most; one that has not answered will not come later.
   [[nodiscard]] std::expected<void, StartError> start(const Processor& processor,
                                                       ProcessorEntry entry, void* argument,
                                                       void* stack);
 
  private:
-  Boot* boot_;
+  [[maybe_unused]] Boot* boot_;  // a 32-bit kernel has no use for it
   std::optional<base::Range> trampoline_;
 };
 

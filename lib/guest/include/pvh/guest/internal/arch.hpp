@@ -7,6 +7,10 @@
 #include <pvh/base/address.hpp>
 #include <pvh/guest/machine.hpp>
 
+namespace pvh::guest {
+struct Translator;  // a host's Machine has none
+}
+
 namespace pvh::guest::arch {
 
 // All memory that the image occupies, with its .bss, boot stack and page tables.

@@ -18,6 +18,7 @@ class Machine {
     virtual CpuidResult cpuid(std::uint32_t leaf, std::uint32_t subleaf) = 0;
     virtual std::uint64_t read_msr(std::uint32_t index) = 0;
     virtual void write_msr(std::uint32_t index, std::uint64_t value) = 0;
+    virtual std::uint64_t read_tsc() = 0;
     // `width` is 1, 2 or 4 bytes.
     virtual std::uint32_t in(std::uint16_t port, int width) = 0;
     virtual void out(std::uint16_t port, std::uint32_t value, int width) = 0;
@@ -45,6 +46,7 @@ class Machine {
   }
   std::uint64_t read_msr(std::uint32_t index) { return backend_->read_msr(index); }
   void write_msr(std::uint32_t index, std::uint64_t value) { backend_->write_msr(index, value); }
+  std::uint64_t read_tsc() { return backend_->read_tsc(); }
   std::uint8_t in8(std::uint16_t port) { return static_cast<std::uint8_t>(backend_->in(port, 1)); }
   std::uint16_t in16(std::uint16_t port) {
     return static_cast<std::uint16_t>(backend_->in(port, 2));

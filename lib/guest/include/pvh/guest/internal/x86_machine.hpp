@@ -47,6 +47,12 @@ class Machine {
                    "d"(static_cast<std::uint32_t>(value >> 32))
                  : "memory");
   }
+  std::uint64_t read_tsc() {
+    std::uint32_t low = 0;
+    std::uint32_t high = 0;
+    asm volatile("rdtsc" : "=a"(low), "=d"(high) : : "memory");
+    return low | std::uint64_t{high} << 32;
+  }
 
   std::uint8_t in8(std::uint16_t port) {
     std::uint8_t value = 0;
