@@ -59,6 +59,18 @@ def test_smp32_counts_on_qemu(qemu, cpus):
     assert (ended.status, ended.stdout) == (2 * cpus + 1, b"cpus %d\n" % cpus), ended
 
 
+@pytest.mark.parametrize("machine", ["microvm", "pc", "q35"])
+@pytest.mark.parametrize("cpus", [1, 2, 4])
+def test_runtime_starts_every_processor_on_qemu(qemu, machine, cpus):
+    ended = qemu(machine, "-append", f"cpus={cpus}", "-smp", str(cpus), kernel="smp")
+    assert ended.status == report.OK and b"\ncpus %d\n" % cpus in b"\n" + ended.stdout, ended
+
+
+def test_runtime_counts_what_it_started(qemu):
+    ended = qemu("microvm", "-append", "cpus=3", "-smp", "2", kernel="smp")
+    assert ended.status == 35 and b"cpus 2\n" in ended.stdout, ended
+
+
 @pytest.mark.parametrize("shape", MACHINES)
 def test_our_shape_looks_like_the_real_one(qemu, boot, kernels, tmp_path, shape):
     module = make_module(tmp_path)
