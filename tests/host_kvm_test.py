@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Guests on this machine's own KVM, hardware or software: what they are handed, how they end, how their console behaves."""
+"""Guests on this machine's own KVM, hardware or software, or where there is none on the lab's: what they are handed, how
+they end, how their console behaves. What is about pvh as a program here (signals, terminals, time) needs this machine's."""
 import contextlib
 import fcntl
 import json
@@ -20,6 +21,7 @@ from pathlib import Path
 import pytest
 
 import report
+from conftest import HOST_KVM
 from running import Ended, run, wait
 
 PAGE = 4096
@@ -40,7 +42,7 @@ def startinfo(boot, kernels):
 
 
 def software_kvm() -> bool:
-    return not re.search(r"^flags\s*:.*\b(vmx|svm)\b", Path("/proc/cpuinfo").read_text(), re.M)
+    return HOST_KVM and not re.search(r"^flags\s*:.*\b(vmx|svm)\b", Path("/proc/cpuinfo").read_text(), re.M)
 
 
 # ---- what the guest is handed -----------------------------------------------------------------------------------
@@ -224,7 +226,7 @@ def test_the_map_is_what_layout_prints(pvh, startinfo, kernels):
         assert str(entry["addr"]) in printed or f"{entry['addr']:#x}" in printed, entry
 
 
-def test_it_takes_a_tenth_of_a_second(startinfo, tmp_path, record_property):
+def test_it_takes_a_tenth_of_a_second(kvm, startinfo, tmp_path, record_property):
     paths = make_modules(tmp_path, [100_000] * 3)
     options = [option for path in paths for option in ("--module", path)]
     seconds = []
@@ -286,7 +288,7 @@ def test_an_instruction_that_kvm_cannot_run_is_named(startinfo):
 
 
 @pytest.mark.parametrize("word", ["hang", "hlt", "echo-irq"])
-def test_timeout_ends_any_guest(startinfo, word):
+def test_timeout_ends_any_guest(kvm, startinfo, word):
     """A loop, a halt that nothing can end, a halt that an interrupt could end."""
     ended, _ = startinfo("-a", word, timeout=0.7)
     assert ended.status == 124 and "0.7" in ended.stderr, ended
@@ -365,7 +367,7 @@ def test_any_stdin_will_do(pvh, kvm, kernels, tmp_path, stdin):
     assert (ended.status, ended.stderr) == (report.OK, ""), ended
 
 
-def test_an_open_pipe_on_stdin_does_not_delay_the_end(startinfo):
+def test_an_open_pipe_on_stdin_does_not_delay_the_end(kvm, startinfo):
     reader, writer = os.pipe()
     try:
         ended, _ = startinfo(stdin=reader)
@@ -454,7 +456,7 @@ def test_a_reader_that_leaves_is_a_host_error(pvh, kvm, kernels):
         assert "Broken pipe" in process.stderr.read().decode()
 
 
-def test_the_console_can_be_a_file(startinfo, kernels, tmp_path):
+def test_the_console_can_be_a_file(kvm, startinfo, kernels, tmp_path):
     path = tmp_path / "console"
     ended, _ = startinfo("--console", f"file={path}")
     assert (ended.status, ended.stdout, ended.stderr) == (report.OK, b"", ""), ended
@@ -636,7 +638,7 @@ def test_a_crash_of_the_guest_puts_the_terminal_back(terminal):
 
 # ---- the rest ---------------------------------------------------------------------------------------------------
 
-def test_statistics_are_complete(startinfo, tmp_path):
+def test_statistics_are_complete(kvm, startinfo, tmp_path):
     path = tmp_path / "stats.json"
     ended, _ = startinfo("--stats", path, "-m", "64M")
     assert ended.status == report.OK, ended
@@ -655,7 +657,7 @@ def test_statistics_are_complete(startinfo, tmp_path):
     assert stats["peak_rss_kib"] > 0
 
 
-def test_statistics_are_written_after_a_crash_too(startinfo, tmp_path):
+def test_statistics_are_written_after_a_crash_too(kvm, startinfo, tmp_path):
     path = tmp_path / "stats.json"
     ended, _ = startinfo("--stats", path, "-a", "triple")
     assert ended.status == 70 and json.loads(path.read_text())["ending"] == "triple-fault", ended
@@ -681,7 +683,7 @@ def test_there_are_no_more_processors_than_asked_for(boot, kernels):
     assert ended.status == 7, ended
 
 
-def test_a_machine_with_sleeping_processors_ends(startinfo):
+def test_a_machine_with_sleeping_processors_ends(kvm, startinfo):
     """The others wait for a SIPI that never comes."""
     for word, status in (("exit=1", 3), ("reset", 0), ("triple", 70)):
         ended, _ = startinfo("-c", "4", "-a", word)

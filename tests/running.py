@@ -16,14 +16,15 @@ class Ended:
     stderr: str
     seconds: float
     max_rss: int  # bytes
+    cpu: float = 0.0  # seconds of processor time, its own and the kernel's for it
 
     def __str__(self) -> str:
         return (f"status {self.status} after {self.seconds:.3f} s, {self.max_rss >> 20} MiB\n"
                 f"stdout: {self.stdout[-2000:]!r}\nstderr: {self.stderr[-2000:]}")
 
 
-def wait(process: subprocess.Popen, limit: float) -> tuple[int, int]:
-    """The exit status and the peak memory. Kills the process when the time is up."""
+def wait_usage(process: subprocess.Popen, limit: float):
+    """The exit status and what the process used. Kills the process when the time is up."""
     descriptor = os.pidfd_open(process.pid)
     try:
         poller = select.poll()
@@ -36,7 +37,13 @@ def wait(process: subprocess.Popen, limit: float) -> tuple[int, int]:
     _, raw, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(raw)  # so that Popen does not wait for it again
     assert not late, f"still running after {limit} s: {process.args}"
-    return process.returncode, usage.ru_maxrss * 1024
+    return process.returncode, usage
+
+
+def wait(process: subprocess.Popen, limit: float) -> tuple[int, int]:
+    """The exit status and the peak memory in bytes. Kills the process when the time is up."""
+    status, usage = wait_usage(process, limit)
+    return status, usage.ru_maxrss * 1024
 
 
 def run(arguments: list, *, limit: float = 10, stdin=subprocess.DEVNULL, **options) -> Ended:
@@ -47,7 +54,7 @@ def run(arguments: list, *, limit: float = 10, stdin=subprocess.DEVNULL, **optio
         begin = time.monotonic()
         process = subprocess.Popen(arguments, stdin=stdin, **options)
         try:
-            status, max_rss = wait(process, limit)
+            status, usage = wait_usage(process, limit)
         except BaseException:
             if process.poll() is None:
                 process.send_signal(signal.SIGKILL)
@@ -58,4 +65,5 @@ def run(arguments: list, *, limit: float = 10, stdin=subprocess.DEVNULL, **optio
         seconds = time.monotonic() - begin
         out.seek(0)
         err.seek(0)
-        return Ended(status, out.read(), err.read().decode(errors="replace"), seconds, max_rss)
+        return Ended(status, out.read(), err.read().decode(errors="replace"), seconds, usage.ru_maxrss * 1024,
+                     usage.ru_utime + usage.ru_stime)
