@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: BSD-2-Clause
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 
+import machines
 from running import Ended, run
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -24,7 +26,7 @@ def pvh() -> Path:
 
 @pytest.fixture(scope="session")
 def kernels() -> Path:
-    """The folder with startinfo32 and smp32."""
+    """The folder with the small guests."""
     path = Path(os.environ.get("PVH_KERNELS", build_dir() / "kernels"))
     assert (path / "startinfo32").exists(), f"{path}: build it first, or name another one in PVH_KERNELS"
     return path
@@ -52,5 +54,17 @@ def boot(pvh: Path):
             return run(command, limit=timeout + 5, **options)
         limit = timeout + 40
         return run([LAB, "run", "--hold", "--timeout", str(limit), "--pvh", pvh, "--", *command], limit=2.5 * limit, **options)
+
+    return call
+
+
+@pytest.fixture
+def qemu(kernels: Path):
+    """qemu(MACHINE, arguments..., kernel=NAME) boots a kernel of ours by software emulation."""
+    if not shutil.which("qemu-system-x86_64"):
+        pytest.skip("no qemu-system-x86_64")
+
+    def call(machine: str, *arguments, kernel: str = "startinfo32", **options) -> Ended:
+        return machines.qemu(machine, kernels / kernel, *arguments, **options)
 
     return call

@@ -1,30 +1,14 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Other people's loaders: QEMU's two hand startinfo32 something that it reads and judges right, and our --memmap shapes of
 the same names look like what they hand over. Software emulation: this needs no KVM."""
-import shutil
 from pathlib import Path
 
 import pytest
 
 import report
-from running import run
 
 MACHINES = {"qboot": "microvm", "qemu": "pc"}  # --memmap SHAPE: -machine
 RAM = 1
-
-
-@pytest.fixture
-def qemu(kernels):
-    program = shutil.which("qemu-system-x86_64")
-    if not program:
-        pytest.skip("no qemu-system-x86_64")
-
-    def call(machine: str, *arguments, kernel: str = "startinfo32"):
-        return run([program, "-M", machine, "-accel", "tcg", "-m", "256M", "-kernel", kernels / kernel, "-nodefaults",
-                    "-device", "isa-debug-exit,iobase=0xf4", "-display", "none", "-serial", "stdio", "-no-reboot", *arguments],
-                   limit=30)
-
-    return call
 
 
 def make_module(folder: Path) -> Path:
