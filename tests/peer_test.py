@@ -47,12 +47,12 @@ def test_smp32_counts_on_qemu(qemu, cpus):
 @pytest.mark.parametrize("cpus", [1, 2, 4])
 def test_runtime_starts_every_processor_on_qemu(qemu, machine, cpus):
     ended = qemu(machine, "-append", f"cpus={cpus}", "-smp", str(cpus), kernel="smp")
-    assert ended.status == report.OK and b"\ncpus %d\n" % cpus in b"\n" + ended.stdout, ended
+    assert ended.status == report.OK and b"cpus %d" % cpus in ended.stdout.splitlines(), ended
 
 
 def test_runtime_counts_what_it_started(qemu):
     ended = qemu("microvm", "-append", "cpus=3", "-smp", "2", kernel="smp")
-    assert ended.status == 35 and b"cpus 2\n" in ended.stdout, ended
+    assert ended.status == 35 and b"cpus 2" in ended.stdout.splitlines(), ended
 
 
 @pytest.mark.parametrize("shape", MACHINES)
