@@ -145,6 +145,7 @@ class NeverWritten final : public Machine::Backend {
   void write_msr(std::uint32_t index, std::uint64_t /*value*/) override {
     ADD_FAILURE() << "MSR " << std::hex << index << " is written";
   }
+  std::uint64_t read_tsc() override { return fake_.machine().read_tsc(); }
   std::uint32_t in(std::uint16_t port, int /*width*/) override {
     ADD_FAILURE() << "port " << std::hex << port << " is read";
     return UINT32_MAX;

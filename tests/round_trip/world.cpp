@@ -118,6 +118,9 @@ std::uint64_t GuestMachine::read_msr(std::uint32_t index) {
 void GuestMachine::write_msr(std::uint32_t index, std::uint64_t value) {
   processor_.machine().write_msr(index, value);
 }
+std::uint64_t GuestMachine::read_tsc() {
+  return processor_.machine().read_tsc();
+}
 std::uint32_t GuestMachine::in(std::uint16_t port, int width) {
   return static_cast<Backend&>(processor_).in(port, width);
 }

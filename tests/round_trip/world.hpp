@@ -62,6 +62,7 @@ class GuestMachine final : public guest::Machine::Backend {
   guest::CpuidResult cpuid(std::uint32_t leaf, std::uint32_t subleaf) override;
   std::uint64_t read_msr(std::uint32_t index) override;
   void write_msr(std::uint32_t index, std::uint64_t value) override;
+  std::uint64_t read_tsc() override;
   std::uint32_t in(std::uint16_t port, int width) override;
   void out(std::uint16_t port, std::uint32_t value, int width) override;
   std::intptr_t hypercall(std::uint32_t number, guest::Word a, guest::Word b, guest::Word c,
