@@ -152,12 +152,12 @@ bool Boot::release(ReservationKind kind, std::optional<std::uint32_t> index) {
   }
   // No text may be left that lies in free memory.
   if (kind == ReservationKind::kCommandLine) {
-    command_line_ = {};
+    command_line_ = kNoText;
   }
   if (kind == ReservationKind::kModuleCommandLine) {
     for (Module& module : modules_) {
       if (!index || module.index == *index) {
-        module.command_line = {};
+        module.command_line = kNoText;
       }
     }
   }

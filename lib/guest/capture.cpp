@@ -233,6 +233,7 @@ Capture::Failure Capture::take_module(std::uint32_t index, const abi::hvm_modlis
   Module& module = boot_.storage_.modules[index];
   module = {};
   module.index = index;
+  module.command_line = kNoText;
   boot_.modules_ = boot_.storage_.modules.first(index + 1);
 
   const base::PhysAddr address(record.paddr.get());
@@ -352,7 +353,7 @@ std::optional<Capture::Text> Capture::take_text(base::PhysAddr address, Reservat
   const std::span<char> room = boot_.storage_.strings.subspan(used_strings_);
   if (room.size() < length) {
     diagnostics.add(DiagnosticKind::kStringStorageTooSmall, address.value(), index);
-    return Text{*range, {}};
+    return Text{*range, kNoText};
   }
   if (length > 0 && !machine_.read(address, std::as_writable_bytes(room.first(length)))) {
     return std::nullopt;

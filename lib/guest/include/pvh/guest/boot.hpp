@@ -31,6 +31,9 @@ inline constexpr std::uint32_t kMostModules = 4096;
 // Cloud Hypervisor allows 64 KiB of command line, its NUL included.
 inline constexpr std::size_t kLongestString = 65536;
 
+// Empty, but not null: it may be given to what takes a C string.
+inline constexpr std::string_view kNoText{"", 0};
+
 struct Module {
   std::uint32_t index = 0;
   std::optional<base::Range> range;  // nothing: absent (address or size 0, or a size that wraps)
@@ -171,7 +174,7 @@ class Boot {
   Machine* machine_ = nullptr;
   StartInfo info_{};
   Hypervisors hypervisors_;
-  std::string_view command_line_;
+  std::string_view command_line_ = kNoText;
   std::span<Module> modules_;
   std::optional<Rsdp> rsdp_;
   AcquiredMap acquired_;
