@@ -151,13 +151,10 @@ AcpiTables::AcpiTables(Machine& machine, const Rsdp& rsdp, Diagnostics& diagnost
       diagnostics_(&diagnostics),
       root_(acpi::read_table(machine, rsdp.root)),
       entry_size_(rsdp.root_is_xsdt ? sizeof(base::Le64) : sizeof(base::Le32)) {
-  const std::array<char, 4> expected = rsdp.root_is_xsdt ? kXsdt : kRsdt;
-  // Another signature makes it wrong, not absent: what it lists may be in use all the same.
-  if (root_ && root_->signature != expected) {
-    root_->right = false;
-  }
+  // Its name is not looked at, as Linux does not either: the RSDP says what it is, and Xen 4.17
+  // gives a dom0's XSDT none when the host has only an RSDT.
   if (!root_ || !root_->right) {
-    tell(diagnostics, expected, rsdp.root);
+    tell(diagnostics, rsdp.root_is_xsdt ? kXsdt : kRsdt, rsdp.root);
   }
   if (root_) {
     const std::uint64_t entries =

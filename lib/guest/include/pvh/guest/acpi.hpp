@@ -65,11 +65,11 @@ class AcpiTables {
  public:
   AcpiTables(Machine& machine, const Rsdp& rsdp, Diagnostics& diagnostics);
 
-  // Tables to believe: none when the root table's checksum or signature is wrong.
+  // Tables to believe: none when the root table's checksum is wrong.
   [[nodiscard]] std::optional<AcpiTable> next();
   // Also the wrong ones, for reserving: a kernel's own ACPI may be less strict.
   [[nodiscard]] std::optional<AcpiTable> next_listed();
-  // The root table; nothing when there can be none. A wrong signature leaves it not right.
+  // The root table; nothing when there can be none.
   [[nodiscard]] const std::optional<AcpiTable>& root() const { return root_; }
 
  private:
