@@ -8,6 +8,11 @@ using std::string_view_literals::operator""sv;
 
 namespace {
 
+bool has_name(const guest::AcpiTable& root, const guest::Rsdp& rsdp) {
+  return std::string_view(root.signature.data(), root.signature.size()) ==
+         (rsdp.root_is_xsdt ? "XSDT"sv : "RSDT"sv);
+}
+
 void skip_tables(Claims& claims, std::string_view why) {
   claims.skip(Claim::kAcpiTables, why);
   claims.skip(Claim::kAcpiFadt, why);
@@ -66,10 +71,11 @@ void judge_acpi(const Facts& facts, Claims& claims) {
   }
   guest::Diagnostics diagnostics;
   guest::AcpiTables tables(facts.machine(), *rsdp, diagnostics);
-  const bool root_right = tables.root() && tables.root()->right;
-  claims.judge(Claim::kAcpiRoot, root_right,
+  // The runtime believes a root table of any name, as Linux does; the specification has two.
+  const bool believed = tables.root() && tables.root()->right;
+  claims.judge(Claim::kAcpiRoot, believed && has_name(*tables.root(), *rsdp),
                Line().text("the root table at "sv).hex(rsdp->root.value()));
-  if (!root_right) {
+  if (!believed) {
     skip_tables(claims, "the root table is wrong"sv);
     return;
   }
