@@ -2,6 +2,9 @@
 // The smallest kernel on the runtime: says where it is, and ends.
 #include <pvh/guest/pvh.hpp>
 
+// It takes no memory, so nothing can come to lie over ACPI's tables.
+PVH_WITHOUT_ACPI()
+
 namespace {
 
 using std::string_view_literals::operator""sv;
@@ -23,6 +26,10 @@ void pvh_main(pvh::guest::Boot& boot) {
   pvh::guest::print(" on "sv);
   pvh::guest::print(host(boot));
   pvh::guest::print("\n"sv);
+  pvh::guest::console().flush();
   pvh::guest::debug_exit(boot.machine(), kOk);
-  pvh::guest::power_off(boot);
+  // Nobody listens there on Xen, which is asked to switch off, and on other monitors: those end by
+  // a reset.
+  pvh::guest::try_power_off(boot.machine(), pvh::guest::stop_ways(boot));
+  pvh::guest::reset(boot);
 }

@@ -41,7 +41,14 @@ std::optional<base::Range> table_at(Machine& machine, base::PhysAddr address) {
 }
 
 std::optional<MpTable> search(Machine& machine, std::uint64_t first) {
+  const auto whole = base::Range::from_size(base::PhysAddr(first), base::ByteSize(kSearched));
+  const auto bytes = whole ? machine.view(*whole) : std::nullopt;
   for (std::uint64_t at = first; at < first + kSearched; at += sizeof(abi::mp_floating_pointer)) {
+    // A glance first: every kernel pays for this search.
+    if (bytes && std::to_integer<char>((*bytes)[static_cast<std::size_t>(at - first)]) !=
+                     kPointerSignature[0]) {
+      continue;
+    }
     const base::PhysAddr address(at);
     const auto pointer = read<abi::mp_floating_pointer>(machine, address);
     if (pointer && pointer->signature == kPointerSignature && sums_to_zero(*pointer)) {
@@ -56,8 +63,9 @@ std::optional<MpTable> search(Machine& machine, std::uint64_t first) {
 
 std::optional<MpTable> find_mp_table(Machine& machine) {
   const auto segment = read<base::Le16>(machine, kEbdaSegment);
-  if (segment && segment->get() != 0) {
-    if (const auto found = search(machine, std::uint64_t{segment->get()} << 4)) {
+  const std::uint64_t ebda = segment ? std::uint64_t{segment->get()} << 4 : 0;
+  if (ebda != 0 && ebda != kLastKiB) {
+    if (const auto found = search(machine, ebda)) {
       return found;
     }
   }

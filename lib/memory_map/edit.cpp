@@ -90,6 +90,14 @@ std::expected<std::span<Entry>, MapError> reserve(std::span<const Entry> map,
   return collect(items, out, {.page_granular = options.page_granular, .only_ram = false}, report);
 }
 
+namespace {
+
+std::size_t index_of(const Scratch& each) {
+  return static_cast<std::size_t>(std::uint64_t{each.rank} << 32 | each.type);
+}
+
+}  // namespace
+
 std::expected<std::optional<Overlap>, MapError> find_overlap(std::span<const base::Range> ranges,
                                                              std::span<Scratch> scratch) {
   if (scratch.size() < ranges.size()) {
@@ -101,16 +109,13 @@ std::expected<std::optional<Overlap>, MapError> find_overlap(std::span<const bas
     items[i] = {ranges[i].first().value(), ranges[i].last().value(), static_cast<std::uint32_t>(i),
                 static_cast<std::uint32_t>(std::uint64_t{i} >> 32)};
   }
-  const auto index = [](const Scratch& each) {
-    return static_cast<std::size_t>(std::uint64_t{each.rank} << 32 | each.type);
-  };
-  std::sort(items.begin(), items.end(), [&](const Scratch& a, const Scratch& b) {
-    return a.first != b.first ? a.first < b.first : index(a) < index(b);
+  internal::heap_sort<Scratch>(items, [](const Scratch& a, const Scratch& b) {
+    return a.first != b.first ? a.first < b.first : index_of(a) < index_of(b);
   });
   for (std::size_t i = 1; i < items.size(); ++i) {
     // Up to here nothing overlapped, so the one before reaches highest.
     if (items[i].first <= items[i - 1].last) {
-      return Overlap{index(items[i - 1]), index(items[i])};
+      return Overlap{index_of(items[i - 1]), index_of(items[i])};
     }
   }
   return std::nullopt;

@@ -53,29 +53,25 @@ pvh_entry:
         jnc no_long_mode
         movl %edx, %ebp                 // features, until EFER
 
+        movl $pvh_stack_top_physical, %esp
+
         // The first 4 GiB: in 2 MiB pages, or but for the first GiB in pages of 1 GiB. The first is
         // always the former, so that one 2 MiB of it can be broken up below.
         movl $page_directories, %edi
-        movl $page_directories + 4096 * 4, %ecx
+        movl $LARGE + PRESENT_WRITABLE, %eax
+        movl $0x200000, %edx
+        movl $4096 * 4, %ecx
+        btl $26, %ebp
+        jnc 2f
+        movl $4096, %ecx
+2:      call fill_table
         movl $page_directories + 4096 + PRESENT_WRITABLE, %edx
         movl $4096, %ebx
         btl $26, %ebp
-        jnc 2f
-        movl $page_directories + 4096, %ecx
+        jnc 3f
         movl $0x40000000 + LARGE + PRESENT_WRITABLE, %edx
         movl $0x40000000, %ebx
-2:      movl $LARGE + PRESENT_WRITABLE, %eax
-3:      // An entry's upper half is 0. Sixteen at a time, because a software KVM pays for each loop.
-        .set offset, 0
-        .rept 16
-        movl %eax, offset(%edi)
-        addl $0x200000, %eax
-        .set offset, offset + 8
-        .endr
-        addl $16 * 8, %edi
-        cmpl %ecx, %edi
-        jne 3b
-
+3:
         movl $page_directories + PRESENT_WRITABLE, low_pdpt
         movl $page_directories + PRESENT_WRITABLE, high_pdpt + 8 * 510
         movl %edx, low_pdpt + 8
@@ -90,15 +86,9 @@ pvh_entry:
         // The 2 MiB around the boot stack in small pages, without the one below the stack.
         movl $guard_table, %edi
         movl $pvh_guard_region + PRESENT_WRITABLE, %eax
-5:      .set offset, 0
-        .rept 16
-        movl %eax, offset(%edi)
-        addl $0x1000, %eax
-        .set offset, offset + 8
-        .endr
-        addl $16 * 8, %edi
-        cmpl $guard_table + 4096, %edi
-        jne 5b
+        movl $0x1000, %edx
+        movl $4096, %ecx
+        call fill_table
         movl $pvh_guard_entry, %eax
         movl $0, guard_table(%eax)
         movl $pvh_guard_directory_entry, %eax
@@ -142,6 +132,46 @@ pvh_entry:
         jmp *%rax
 
         .code32
+// Fills ECX bytes at EDI, 128 times a power of two, with page table entries: the first is EAX, whose
+// address is aligned to all that they map, and each next one is EDX more. What is done is copied
+// behind itself and gets one more bit, time and again: about one instruction for each entry, where a
+// software KVM pays for each. Upper halves are 0 and stay so.
+        .type fill_table, @function
+fill_table:
+        movl %ecx, %ebx
+        .set offset, 0
+        .rept 16
+        movl %eax, offset(%edi)
+        addl %edx, %eax
+        .set offset, offset + 8
+        .endr
+        shll $4, %edx
+        movl $128, %ecx
+1:      cmpl %ebx, %ecx
+        jae 3f
+        pushl %edi
+        pushl %ecx
+        movl %edi, %esi
+        addl %ecx, %edi
+        movl %edi, %eax
+        shrl $2, %ecx
+        rep movsl
+2:      .set offset, 0
+        .rept 16
+        orl %edx, offset(%eax)
+        .set offset, offset + 8
+        .endr
+        subl $-128, %eax
+        cmpl %edi, %eax
+        jne 2b
+        popl %ecx
+        popl %edi
+        addl %ecx, %ecx
+        addl %edx, %edx
+        jmp 1b
+3:      ret
+        .size fill_table, . - fill_table
+
 no_long_mode:
         movl $no_long_mode_text, %esi
         jmp pvh_say_and_stop

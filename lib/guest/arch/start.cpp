@@ -25,16 +25,17 @@ DetectOptions detect_options() {
           .hypercall_page_address = arch::physical(hypercall_page)};
 }
 
-[[noreturn]] void fail(Machine& machine, const BootError& error) {
+void print_line(void* /*context*/, std::string_view line) {
+  print(line);
+}
+
+[[noreturn]] void fail(Machine& machine, base::PhysAddr start_info, const BootError& error) {
   token = detect_hypervisors(machine, detect_options()).xen();
   if (token) {
     // Not known to be the hardware domain; the others' ways are harmless for it.
     early_console.add_xen(*token, false);
   }
-  using std::string_view_literals::operator""sv;
-  print("pvh: the boot failed: "sv);
-  print(name(error.code));
-  print("\n"sv);
+  dump_failure(machine, start_info, error, print_line, nullptr);
   early_console.flush();
   try_crash(machine, arch::running_ways());
   halt_forever();
@@ -99,7 +100,7 @@ void pvh_start(std::uint32_t start_info) {
   console().start(machine);
   auto boot = capture(machine, address, arch::image(), pvh_storage(), {.detect = detect_options()});
   if (!boot) {
-    fail(machine, boot.error());
+    fail(machine, address, boot.error());
   }
   token = boot->xen();
   if (token) {
