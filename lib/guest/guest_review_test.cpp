@@ -12,7 +12,7 @@
 //   TypesEqualToSmap         the numbers of the map's types are those of the BIOS's, by assertion
 //                            and not by coincidence
 //   HypercallOnlyOnXen       a start_info of version 0 is no proof of Xen: assert before calling it
-//   Version0And1NamedRightly "PVHv1" and "PVHv2" are generations of the mode; it is the start_info
+//   Version0And1NamedRightly PVH has generations, by Xen's name for the mode; it is the start_info
 //                            that has a version, 0 or 1
 #include <concepts>
 #include <cstdint>
