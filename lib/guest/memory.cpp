@@ -2,7 +2,6 @@
 #include <algorithm>
 
 #include <pvh/abi/start_info.hpp>
-#include <pvh/base/try.hpp>
 #include <pvh/guest/memory.hpp>
 #include <pvh/guest/xen.hpp>
 #include <pvh/memory_map/codec.hpp>
@@ -22,111 +21,110 @@ bool is_ram(const memory_map::Entry& entry) {
   return entry.type == memory_map::Type::kRam;
 }
 
-struct Acquisition {
-  Machine& machine;
-  const StartInfo& info;
-  const memory_map::NormalizeOptions& options;
-  const MapStorage& storage;
-  Diagnostics& diagnostics;
+class Acquisition {
+ public:
+  // What ended it, if anything did.
+  using Failure = std::optional<BootError>;
 
-  [[nodiscard]] std::expected<AcquiredMap, BootError> from_table() const;
-  [[nodiscard]] std::expected<AcquiredMap, BootError> from_xen(const xen::Token& token) const;
+  Acquisition(Machine& machine, const StartInfo& info, const memory_map::NormalizeOptions& options,
+              const MapStorage& storage, Diagnostics& diagnostics)
+      : machine_(machine),
+        info_(info),
+        options_(options),
+        storage_(storage),
+        diagnostics_(diagnostics) {}
+
+  [[nodiscard]] Failure from_table(AcquiredMap& result);
+  [[nodiscard]] Failure from_xen(const xen::Token& token, AcquiredMap& result);
 
  private:
-  [[nodiscard]] std::expected<AcquiredMap, BootError> normalize(MapSource source,
-                                                                std::size_t count) const;
+  [[nodiscard]] Failure normalize(std::size_t count, AcquiredMap& result);
+
+  Machine& machine_;
+  const StartInfo& info_;
+  const memory_map::NormalizeOptions& options_;
+  const MapStorage& storage_;
+  Diagnostics& diagnostics_;
 };
 
-std::expected<AcquiredMap, BootError> Acquisition::normalize(MapSource source,
-                                                             std::size_t count) const {
-  AcquiredMap result;
-  result.source = source;
-  result.raw = storage.raw.first(count);
+Acquisition::Failure Acquisition::normalize(std::size_t count, AcquiredMap& result) {
+  result.raw = storage_.raw.first(count);
   const auto map =
-      memory_map::normalize(result.raw, storage.map, storage.scratch, options, result.report);
+      memory_map::normalize(result.raw, storage_.map, storage_.scratch, options_, result.report);
   if (!map) {
-    return std::unexpected(BootError{BootErrorCode::kMapStorageTooSmall, count});
+    return BootError{BootErrorCode::kMapStorageTooSmall, count};
   }
   if (std::none_of(map->begin(), map->end(), is_ram)) {
-    return std::unexpected(BootError{BootErrorCode::kNoUsableRam, count});
+    return BootError{BootErrorCode::kNoUsableRam, count};
   }
   if (!result.report.clean()) {
-    diagnostics.add(DiagnosticKind::kMapAnomaly, count);
+    diagnostics_.add(DiagnosticKind::kMapAnomaly, count);
   }
   result.map = *map;
-  return result;
+  return std::nullopt;
 }
 
-std::expected<AcquiredMap, BootError> Acquisition::from_table() const {
-  const std::uint32_t count = info.memmap_entries;
+Acquisition::Failure Acquisition::from_table(AcquiredMap& result) {
+  const std::uint32_t count = info_.memmap_entries;
   if (count > kMostMapEntries) {
-    return std::unexpected(BootError{BootErrorCode::kMemmapTooLarge, count});
+    return BootError{BootErrorCode::kMemmapTooLarge, count};
   }
-  const BootError malformed{BootErrorCode::kMalformedMemmap, info.memmap->value()};
+  const BootError malformed{BootErrorCode::kMalformedMemmap, info_.memmap->value()};
   const base::ByteSize size(std::uint64_t{count} * sizeof(abi::hvm_memmap_table_entry));
-  if (!base::Range::from_size(*info.memmap, size)) {
-    return std::unexpected(malformed);
+  if (!base::Range::from_size(*info_.memmap, size)) {
+    return malformed;
   }
-  if (count > storage.raw.size()) {
-    return std::unexpected(BootError{BootErrorCode::kMapStorageTooSmall, count});
+  if (count > storage_.raw.size()) {
+    return BootError{BootErrorCode::kMapStorageTooSmall, count};
   }
-  std::uint64_t place = info.memmap->value();  // does not leave the range above
-  for (RawEntry& entry : storage.raw.first(count)) {
+  std::uint64_t place = info_.memmap->value();  // does not leave the range above
+  for (RawEntry& entry : storage_.raw.first(count)) {
     abi::hvm_memmap_table_entry wire;
-    if (!machine.read(base::PhysAddr(place), std::as_writable_bytes(std::span(&wire, 1)))) {
-      return std::unexpected(malformed);
+    if (!machine_.read(base::PhysAddr(place), std::as_writable_bytes(std::span(&wire, 1)))) {
+      return malformed;
     }
     entry = {wire.addr.get(), wire.size.get(), wire.type.get()};
     place += sizeof(wire);
   }
-  return normalize(MapSource::kTable, count);
+  result.source = MapSource::kTable;
+  return normalize(count, result);
 }
 
-// Whether every entry begins where the one before has ended, or above.
-bool ascend(std::span<const RawEntry> entries) {
-  std::uint64_t end = 0;
-  for (const RawEntry& entry : entries) {
-    if (entry.addr < end || __builtin_add_overflow(entry.addr, entry.size, &end)) {
-      return false;
-    }
-  }
-  return true;
-}
-
-std::expected<AcquiredMap, BootError> Acquisition::from_xen(const xen::Token& token) const {
+Acquisition::Failure Acquisition::from_xen(const xen::Token& token, AcquiredMap& result) {
   // One more than can be kept, to tell a map that fits exactly from one that was cut off.
-  const std::size_t kept = storage.raw.size();
-  const base::MutableBytes scratch = std::as_writable_bytes(storage.scratch);
+  const std::size_t kept = storage_.raw.size();
+  const base::MutableBytes scratch = std::as_writable_bytes(storage_.scratch);
   const auto size = memory_map::encoded_size(Form::kPacked, std::uint64_t{kept} + 1);
   if (!size || *size > scratch.size()) {
-    return std::unexpected(BootError{BootErrorCode::kMapStorageTooSmall, kept});
+    return BootError{BootErrorCode::kMapStorageTooSmall, kept};
   }
   const base::MutableBytes buffer = scratch.first(static_cast<std::size_t>(*size));
-  const auto answer = xen::memory_map(machine, token, buffer);
+  const auto answer = xen::memory_map(machine_, token, buffer);
   if (!answer) {
-    return std::unexpected(
-        BootError{BootErrorCode::kMapHypercallFailed, static_cast<std::uint64_t>(answer.error())});
+    return BootError{BootErrorCode::kMapHypercallFailed,
+                     static_cast<std::uint64_t>(answer.error())};
   }
-  const std::size_t count = std::min<std::size_t>(*answer, kept);
   const bool truncated = *answer > kept;
-  if (!memory_map::decode(Form::kPacked, buffer, count, storage.raw)) {
-    return std::unexpected(BootError{BootErrorCode::kMapStorageTooSmall, count});
+  // Where the next must not begin below, if what was cut off shall lie above all that is kept.
+  std::uint64_t end = 0;
+  bool ascends = kept > 0;
+  for (std::size_t i = 0; i < *answer; ++i) {
+    const RawEntry entry = *memory_map::decode_entry(Form::kPacked, buffer, i);
+    ascends = ascends && entry.addr >= end &&
+              (i == kept || !__builtin_add_overflow(entry.addr, entry.size, &end));
+    if (i < kept) {
+      storage_.raw[i] = entry;
+    }
   }
   if (truncated) {
-    // What was cut off begins above the entry that there is no room for only if all ascend.
-    const auto next = memory_map::decode_entry(Form::kPacked, buffer, kept);
-    const bool last_ascends =
-        kept > 0 && next && next->addr >= storage.raw.back().addr + storage.raw.back().size;
-    if (!ascend(storage.raw) || !last_ascends) {
-      return std::unexpected(BootError{BootErrorCode::kMapStorageTooSmall, *answer});
+    if (!ascends) {
+      return BootError{BootErrorCode::kMapStorageTooSmall, *answer};
     }
-    diagnostics.add(DiagnosticKind::kMapPossiblyTruncated, kept);
+    diagnostics_.add(DiagnosticKind::kMapPossiblyTruncated, kept);
   }
-  auto result = normalize(MapSource::kXen, count);
-  if (result) {
-    result->possibly_truncated = truncated;
-  }
-  return result;
+  result.source = MapSource::kXen;
+  result.possibly_truncated = truncated;
+  return normalize(std::min<std::size_t>(*answer, kept), result);
 }
 
 }  // namespace
@@ -136,24 +134,35 @@ std::expected<AcquiredMap, BootError> acquire_map(Machine& machine, const StartI
                                                   const memory_map::NormalizeOptions& options,
                                                   const MapStorage& storage,
                                                   Diagnostics& diagnostics) {
-  const Acquisition acquisition{machine, info, options, storage, diagnostics};
-  if (TRY(choose_map_source(info, xen.has_value())) == MapSource::kTable) {
-    auto result = acquisition.from_table();
-    if (result || !xen) {
-      return result;
+  Acquisition acquisition(machine, info, options, storage, diagnostics);
+  std::expected<AcquiredMap, BootError> result;
+  Acquisition::Failure failure;
+  const auto source = choose_map_source(info, xen.has_value());
+  bool ask_xen = false;
+  if (!source) {
+    failure = source.error();
+  } else if (*source == MapSource::kXen) {
+    ask_xen = true;
+    if (info.memmap_entries > 0) {
+      diagnostics.add(DiagnosticKind::kMemmapWithoutAddress, info.memmap_entries);
     }
-    const BootError error = result.error();
-    if (error.code == BootErrorCode::kMalformedMemmap) {
-      diagnostics.add(DiagnosticKind::kMemmapUnreadable, error.value);
-    } else if (error.code == BootErrorCode::kNoUsableRam) {
-      diagnostics.add(DiagnosticKind::kTableWithoutRam, error.value);
-    } else {
-      return result;
+  } else {
+    failure = acquisition.from_table(*result);
+    const bool unreadable = failure && failure->code == BootErrorCode::kMalformedMemmap;
+    if (xen && failure && (unreadable || failure->code == BootErrorCode::kNoUsableRam)) {
+      ask_xen = true;
+      diagnostics.add(
+          unreadable ? DiagnosticKind::kMemmapUnreadable : DiagnosticKind::kTableWithoutRam,
+          failure->value);
     }
-  } else if (info.memmap_entries > 0) {
-    diagnostics.add(DiagnosticKind::kMemmapWithoutAddress, info.memmap_entries);
   }
-  return acquisition.from_xen(*xen);
+  if (ask_xen) {
+    failure = acquisition.from_xen(*xen, *result);
+  }
+  if (failure) {
+    result = std::unexpected(*failure);
+  }
+  return result;
 }
 
 std::uint32_t physical_address_bits(Machine& machine) {

@@ -14,31 +14,6 @@ Scratch item(base::Range range, Type type) {
   return internal::item(range.first().value(), range.last().value(), type);
 }
 
-// Which of the sweep's segments come out, and how.
-struct Filter {
-  bool page_granular;
-  bool only_ram;
-};
-
-std::expected<std::span<Entry>, MapError> collect(std::span<Scratch> items, std::span<Entry> out,
-                                                  Filter filter, Report& report) {
-  internal::sort_by_start(items);
-  internal::Collector collector(out);
-  internal::sweep(items, [&](Scratch segment) {
-    const Type type{segment.type};
-    if (internal::is_gap(segment) || (filter.only_ram && type != Type::kRam)) {
-      return;
-    }
-    const bool shrinks = filter.page_granular && type == Type::kRam;
-    if (shrinks && !internal::shrink_to_pages(segment)) {
-      ++report.sub_page_ram;
-      return;
-    }
-    collector.add(segment.first, segment.last, type);
-  });
-  return collector.finish(report);
-}
-
 }  // namespace
 
 std::expected<std::span<Entry>, MapError> subtract(std::span<const Entry> map,
@@ -58,8 +33,9 @@ std::expected<std::span<Entry>, MapError> subtract(std::span<const Entry> map,
   std::ranges::transform(reservations, rest, [](base::Range range) {
     return Scratch{range.first().value(), range.last().value(), 0, internal::kWithheldRank};
   });
-  return collect(scratch.first(count), out,
-                 {.page_granular = options.page_granular, .only_ram = true}, report);
+  internal::sort_by_start(scratch.first(count));
+  return internal::collect(scratch.first(count), out,
+                           {.page_granular = options.page_granular, .only_ram = true}, report);
 }
 
 std::expected<std::span<Entry>, MapError> reserve(std::span<const Entry> map,
@@ -87,7 +63,9 @@ std::expected<std::span<Entry>, MapError> reserve(std::span<const Entry> map,
       }
     }
   }
-  return collect(items, out, {.page_granular = options.page_granular, .only_ram = false}, report);
+  internal::sort_by_start(items);
+  return internal::collect(items, out, {.page_granular = options.page_granular, .only_ram = false},
+                           report);
 }
 
 namespace {
@@ -109,7 +87,7 @@ std::expected<std::optional<Overlap>, MapError> find_overlap(std::span<const bas
     items[i] = {ranges[i].first().value(), ranges[i].last().value(), static_cast<std::uint32_t>(i),
                 static_cast<std::uint32_t>(std::uint64_t{i} >> 32)};
   }
-  internal::heap_sort<Scratch>(items, [](const Scratch& a, const Scratch& b) {
+  internal::sort(items, [](const Scratch& a, const Scratch& b) {
     return a.first != b.first ? a.first < b.first : index_of(a) < index_of(b);
   });
   for (std::size_t i = 1; i < items.size(); ++i) {

@@ -53,10 +53,11 @@ std::uint64_t count_overlaps(std::span<const Scratch> sorted) {
 
 // items[0, count) is sorted and stays so with one more.
 void insert(std::span<Scratch> items, std::size_t count, const Scratch& item) {
-  const auto end = items.begin() + static_cast<std::ptrdiff_t>(count);
-  const auto place = std::upper_bound(items.begin(), end, item, internal::starts_lower);
-  std::move_backward(place, end, end + 1);
-  *place = item;
+  std::size_t place = count;
+  for (; place > 0 && items[place - 1].first > item.first; --place) {
+    items[place] = items[place - 1];
+  }
+  items[place] = item;
 }
 
 }  // namespace
@@ -101,19 +102,8 @@ std::expected<std::span<Entry>, MapError> normalize(std::span<const RawEntry> in
     insert(scratch, count++, {kLegacyHoleFirst, kLegacyHoleLast, 0, internal::kWithheldRank});
   }
 
-  internal::Collector collector(out);
-  internal::sweep(scratch.first(count), [&](Scratch segment) {
-    if (internal::is_gap(segment)) {
-      return;
-    }
-    const bool shrinks = options.page_granular && Type{segment.type} == Type::kRam;
-    if (shrinks && !internal::shrink_to_pages(segment)) {
-      ++report.sub_page_ram;
-      return;
-    }
-    collector.add(segment.first, segment.last, Type{segment.type});
-  });
-  return collector.finish(report);
+  return internal::collect(scratch.first(count), out,
+                           {.page_granular = options.page_granular, .only_ram = false}, report);
 }
 
 }  // namespace pvh::memory_map
