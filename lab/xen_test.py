@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The lab's promises about real Xen. Needs qemu-system-x86_64, gcc-12 and ld and, the first time, Debian's archive."""
 
+import json
 import pathlib
 import subprocess
 import time
@@ -17,10 +18,8 @@ _HARD_LIMIT = 180
 Done = subprocess.CompletedProcess[bytes]
 
 
-def lab(*words: str) -> Done:
-    return subprocess.run(
-        [_LAB, *words], stdin=subprocess.DEVNULL, capture_output=True, timeout=_HARD_LIMIT, check=False
-    )
+def lab(*words: str, limit: float = _HARD_LIMIT) -> Done:
+    return subprocess.run([_LAB, *words], stdin=subprocess.DEVNULL, capture_output=True, timeout=limit, check=False)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -207,3 +206,120 @@ def test_nonsense_is_usage(probe: str, options: tuple[str, str]) -> None:
     done = dom0(probe, options=options)
     assert done.returncode == 64
     assert options[0] in done.stderr.decode()
+
+
+# domU: start_info version 1, by xl.
+
+
+def domu(kernel: str, *words: str, options: tuple[str, ...] = ()) -> Done:
+    return lab("xen-domu", *options, kernel, "--", *words)
+
+
+def test_domu_gets_start_info_version_1_with_its_map(probe: str) -> None:
+    done = domu(probe, "end=poweroff")
+    assert done.returncode == 0, done.stderr.decode()
+    said = facts(done)
+    assert said["version"] == "1"
+    assert said["flags"] == "0"
+    assert int(said["start_info entries"]) > 2
+    assert said["start_info entries"] == said["XENMEM_memory_map entries"]
+    assert said["processors"] == "1"
+    assert said["modules"] == "0"
+    assert done.stderr == b"lab: domU ended: poweroff\n"
+    assert b"(XEN)" not in done.stdout and b"(d1)" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("end", "status", "words"),
+    [
+        ("poweroff", 0, "poweroff"),
+        ("halt", 0, "poweroff"),
+        ("reboot", 0, "reboot"),
+        ("crash", 70, "crash"),
+        ("triple", 70, "triple fault"),
+        ("suspend", 70, "suspend"),
+        ("watchdog", 70, "watchdog"),
+    ],
+)
+def test_domus_end_is_told(probe64: str, end: str, status: int, words: str) -> None:
+    done = domu(probe64, f"end={end}")
+    assert (done.returncode, last_line(done)) == (status, f"lab: domU ended: {words}"), done.stderr.decode()
+    assert facts(done)["command line"] == f"end={end}"
+
+
+@pytest.mark.parametrize("words", ["end=never", "lines=1000000000"])
+def test_domu_that_goes_on_is_ended_in_time(probe: str, words: str) -> None:
+    done = domu(probe, words, options=("--timeout", "20"))
+    assert (done.returncode, last_line(done)) == (124, "lab: no verdict within 20 s"), done.stderr.decode()[-2000:]
+    assert b"version 1\n" in done.stdout or done.stdout.startswith(b"line 0\nline 1\n")
+
+
+def test_nothing_that_domu_says_is_lost(probe: str) -> None:
+    done = domu(probe, "lines=5000", "end=reboot")
+    assert done.returncode == 0, done.stderr.decode()
+    lines = done.stdout.decode().splitlines()
+    assert lines[:5000] == [f"line {number}" for number in range(5000)]
+    assert lines[-1] == "command line [lines=5000 end=reboot]"
+
+
+def test_xen_refuses_console_io_to_a_domu(probe: str) -> None:
+    done = domu(probe, "via=console", "end=reboot")
+    assert (done.returncode, done.stdout) == (0, b"")
+
+
+def test_domus_command_line_is_passed_as_it_is(probe: str) -> None:
+    words = ["a,b,,c", "two  spaces", "'quotes'", '"double"', "back\\slash", "\\n", "$HOME", "100%", "(XEN)", "--", "end=poweroff"]
+    done = domu(probe, *words)
+    assert (done.returncode, facts(done)["command line"]) == (0, " ".join(words)), done.stderr.decode()
+
+
+def test_domus_command_line_has_a_limit(probe: str) -> None:
+    longest = "end=poweroff " + "y" * (1023 - len("end=poweroff "))
+    done = domu(probe, longest)
+    assert (done.returncode, facts(done)["command line"]) == (0, longest), done.stderr.decode()
+    done = domu(probe, longest + "y")
+    assert (done.returncode, b"1023 bytes" in done.stderr) == (64, True)
+
+
+def test_domu_gets_a_module_and_processors(probe: str, tmp_path: pathlib.Path) -> None:
+    initrd = tmp_path / "with, comma"
+    content = b"first line\n" + bytes(100000)
+    initrd.write_bytes(content)
+    done = domu(probe, "end=poweroff", options=("--initrd", str(initrd), "--cpus", "2", "--memory", "1G"))
+    assert done.returncode == 0, done.stderr.decode()
+    said = facts(done)
+    assert (said["modules"], said["module size"], said["processors"]) == ("1", str(len(content)), "2")
+    assert b"\nmodule begins first line\n" in done.stdout
+
+
+def test_domu_missing_file_is_66(probe: str, tmp_path: pathlib.Path) -> None:
+    missing = str(tmp_path / "missing")
+    assert domu(missing).returncode == 66
+    assert domu(probe, options=("--initrd", missing)).returncode == 66
+
+
+def test_what_is_no_kernel_is_refused_in_xls_words() -> None:
+    done = domu(str(_DATA / "xen_probe.S"))
+    assert (done.returncode, done.stdout) == (126, b"")
+    assert "xen_probe.S: xl could not start it: xc: error: panic" in last_line(done)
+    assert "Invalid kernel" in last_line(done)
+
+
+def test_domu_memory_has_a_limit(probe: str) -> None:
+    done = domu(probe, options=("--memory", "4G"))
+    assert (done.returncode, done.stderr.decode()) == (64, "lab: xen-domu: a domain can have 3072M of memory here\n")
+
+
+@pytest.mark.timeout(600)
+def test_debians_kernel_runs_as_domu_and_all_of_its_console_arrives() -> None:
+    """What goes through the PV console, to the kernel's last words."""
+    artefacts = json.loads(lab("paths").stdout)
+    options = ("--timeout", "500", "--cpus", "2", "--memory", "256M", "--initrd", artefacts["l2-initrd"])
+    words = ("console=hvc0", "pvh.test=report")
+    done = lab("xen-domu", *options, artefacts["linux-amd64"]["vmlinuz"], "--", *words, limit=580)
+    assert (done.returncode, last_line(done)) == (0, "lab: domU ended: poweroff"), done.stderr.decode()
+    text = done.stdout.decode().replace("\r", "")
+    assert "\nPVH-TEST-INIT-REACHED\n" in text
+    assert "\nCPUS 2\n" in text
+    assert f"\nCMDLINE {' '.join(words)}\n" in text
+    assert text.rstrip().endswith(("reboot: System halted", "reboot: Power down"))

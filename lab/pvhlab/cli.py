@@ -10,13 +10,14 @@ import signal
 import sys
 import types
 
-from . import dom0, prepare, session
+from . import dom0, domu, prepare, session
 from .errors import LAB_FAILED, USAGE, LabError
 
 _DESCRIPTION = "Runs a command where KVM is real, or a kernel where Xen is, under QEMU's software emulation of a CPU with SVM."
 
 _MEMORY_MIB = (16, 16384)
 _MOST_CPUS = 16
+_XEN_VERBS = {"xen-dom0": dom0.run, "xen-domu": domu.run}
 
 
 class _Parser(argparse.ArgumentParser):
@@ -72,6 +73,8 @@ def _parser() -> _Parser:
     run.add_argument("--pvh", metavar="PATH", help="what the word pvh stands for as COMMAND")
     xen_dom0 = verb("xen-dom0", "boot the PVH kernel KERNEL as dom0 of a real Xen: start_info version 0, no memory map")
     _add_guest_options(xen_dom0)
+    xen_domu = verb("xen-domu", "boot the PVH kernel KERNEL as a domain of a real Xen, by xl: start_info version 1")
+    _add_guest_options(xen_domu)
     verb("paths", "print what was prepared, as JSON")
     initrd = verb("initrd", "write the test guest's initrd")
     initrd.add_argument("-o", "--output", type=pathlib.Path, required=True, metavar="FILE")
@@ -118,11 +121,11 @@ def _mebibytes(verb: str, size: str) -> int:
     return mebibytes
 
 
-def _xen_dom0(arguments: argparse.Namespace, cache: pathlib.Path, words: list[str]) -> int:
+def _xen(arguments: argparse.Namespace, cache: pathlib.Path, words: list[str]) -> int:
     _check_limits(arguments)
     if not 1 <= arguments.cpus <= _MOST_CPUS:
         raise LabError(f"{arguments.verb}: --cpus is a number from 1 to {_MOST_CPUS}", USAGE)
-    return dom0.run(
+    return _XEN_VERBS[arguments.verb](
         dom0.Request(
             cache=cache,
             kernel=arguments.kernel,
@@ -143,8 +146,8 @@ def _dispatch(words: list[str]) -> int:
     cache = (arguments.cache or prepare.default_cache()).absolute()
     if arguments.verb == "run":
         return _run(arguments, cache, words[split + 1 :])
-    if arguments.verb == "xen-dom0":
-        return _xen_dom0(arguments, cache, words[split + 1 :])
+    if arguments.verb in _XEN_VERBS:
+        return _xen(arguments, cache, words[split + 1 :])
     if split != len(words):
         raise LabError(f"{arguments.verb}: takes no command", USAGE)
     if arguments.verb == "prepare":

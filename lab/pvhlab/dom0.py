@@ -12,7 +12,7 @@ import time
 from typing import IO
 
 from . import payload, prepare, qemu, xen
-from .errors import COMMAND_UNUSABLE, LAB_FAILED, TIMED_OUT, USAGE, LabError
+from .errors import COMMAND_UNUSABLE, LAB_FAILED, TIMED_OUT, LabError
 
 # Xen takes a second when nothing else runs.
 _START_SECONDS = 30.0
@@ -20,22 +20,14 @@ _START_SECONDS = 30.0
 _XEN_MIB = 512
 _READ_SIZE = 1 << 16
 
-# noreboot and no timestamps: what we look for stays on the console as it is here. The last three: memory is not
-# written to when it is not used, no line is left out for coming too fast, and none because the wire is slower.
-_XEN_ARGUMENTS = (
-    "com1=115200,8n1 console=com1 noreboot dom0=pvh dom0-iommu=none "
-    "bootscrub=no loglvl=all guest_loglvl=all serial_tx_buffer=4M"
-)
-
 _ENDS = [
     (re.compile(rb"\(XEN\) Hardware Dom0 halted"), xen.POWEROFF),
     (re.compile(rb"\(XEN\) Hardware Dom0 shutdown: rebooting"), xen.REBOOT),
     (re.compile(rb"\(XEN\) Hardware Dom0 crashed"), xen.CRASH),
     (re.compile(rb"\(XEN\) Hardware Dom0 shutdown: watchdog"), xen.WATCHDOG),
-    (re.compile(rb"\(XEN\) Hardware Dom0 shutdown \(unknown reason 2\)"), xen.SUSPEND),
     (re.compile(rb"\(XEN\) Hardware domain 0 did unsupported soft reset"), xen.SOFT_RESET),
 ]
-_UNKNOWN_END = re.compile(rb"\(XEN\) Hardware Dom0 shutdown \((unknown reason \d+)\)")
+_OTHER_END = re.compile(rb"\(XEN\) Hardware Dom0 shutdown \(unknown reason (\d+)\)")
 _PANIC = re.compile(rb"\(XEN\) Panic on CPU \d+:")
 _PANIC_COMPLETE = re.compile(rb"\(XEN\) Manual reset required|\(XEN\) Reboot in ")
 # dom0 may reset the machine, or switch it off, without a word to Xen.
@@ -59,23 +51,18 @@ class _Lost(Exception):
     """dom0 was not even started."""
 
 
-def _module(file: IO[bytes], words: str) -> str:
-    """One of the modules that QEMU's -initrd lists; a space ends the file's name, a comma the module."""
-    return f"/proc/self/fd/{file.fileno()} {words}".replace(",", ",,")
-
-
 def _arguments(request: Request, xen_elf: str, kernel: IO[bytes], initrd: IO[bytes] | None) -> list[str]:
-    modules = [_module(kernel, request.command_line)]
+    modules = [qemu.module(kernel, request.command_line)]
     sizes = os.fstat(kernel.fileno()).st_size
     if initrd is not None:
-        modules.append(_module(initrd, ""))
+        modules.append(qemu.module(initrd, ""))
         sizes += os.fstat(initrd.fileno()).st_size
     megabytes = request.memory_mib + _XEN_MIB + 2 * (sizes >> 20)
-    guest = f"dom0_mem={request.memory_mib}M,max:{request.memory_mib}M dom0_max_vcpus={request.cpus}"
+    guest = f"dom0=pvh dom0-iommu=none dom0_mem={request.memory_mib}M,max:{request.memory_mib}M dom0_max_vcpus={request.cpus}"
     return [
-        *("-accel", "tcg", "-smp", "1", "-cpu", "EPYC,+svm,+npt", "-m", str(megabytes), "-machine", "pc"),
+        *("-accel", "tcg", "-smp", "1", "-cpu", qemu.XEN_CPU, "-m", str(megabytes), "-machine", "pc"),
         *("-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-serial", "chardev:console"),
-        *("-kernel", xen_elf, "-append", f"{_XEN_ARGUMENTS} {guest}", "-initrd", ",".join(modules)),
+        *("-kernel", xen_elf, "-append", f"{prepare.XEN_ARGUMENTS} {guest}", "-initrd", ",".join(modules)),
     ]
 
 
@@ -85,7 +72,7 @@ class _Attempt:
     def __init__(self, request: Request, machine: qemu.Process) -> None:
         self._request = request
         self._machine = machine
-        self._console = xen.Console(0)
+        self._console = xen.Console(is_dom0=True)
         self._kept: list[bytes] = []  # Xen's lines, to be shown when something went wrong
         self._end: xen.End | None = None
         self._triple_fault = False
@@ -102,12 +89,12 @@ class _Attempt:
             left = deadline - time.monotonic()
             if left <= 0 or not poll.poll(left * 1000):
                 return self._timed_out()
-            was_started = self._console.guest_started
+            was_started = self._console.dom0_started
             data = wire.recv(_READ_SIZE)
             self._take(self._console.feed(data) if data else self._console.finish())
             if not data and self._end is None:
                 self._end = self._qemus_end(monitor)
-            if self._console.guest_started and not was_started:
+            if self._console.dom0_started and not was_started:
                 self._kept.clear()  # what a guest does is not explained by how Xen came up
                 deadline = time.monotonic() + self._request.timeout
         self._take(self._console.finish())
@@ -127,21 +114,22 @@ class _Attempt:
         if self._request.verbose:
             sys.stderr.buffer.write(line + b"\n")
             sys.stderr.buffer.flush()
-        self._kept.append(line)
-        self._triple_fault |= xen.triple_fault(line) == 0
+        if not xen.is_chatter(line):
+            self._kept.append(line)
+        self._triple_fault |= xen.is_triple_fault(line)
         if _PANIC.match(line):
             self._panic = line
         self._panic_complete |= self._panic is not None and _PANIC_COMPLETE.match(line) is not None
         for pattern, end in _ENDS:
             if pattern.match(line):
                 self._end = end
-        unknown = _UNKNOWN_END.match(line)
-        if unknown and self._end is None:
-            self._end = xen.End(unknown.group(1).decode(), xen.CRASH.status)
+        other = _OTHER_END.match(line)
+        if other:
+            self._end = xen.end(int(other[1]))
 
     def _qemus_end(self, monitor: qemu.Monitor) -> xen.End:
         reason = monitor.shutdown_reason()
-        if not self._console.guest_started or reason not in _QEMU_ENDS:
+        if not self._console.dom0_started or reason not in _QEMU_ENDS:
             raise LabError(f"Xen's machine ended ({reason}); {self._explained()}")
         return _QEMU_ENDS[reason]
 
@@ -154,7 +142,7 @@ class _Attempt:
         return end.status
 
     def _timed_out(self) -> int:
-        if not self._console.guest_started:
+        if not self._console.dom0_started:
             raise _Lost(f"Xen did not start dom0 within {_START_SECONDS:.0f} s; {self._explained()}")
         self._take(self._console.finish())
         self._show_kept()
@@ -163,7 +151,7 @@ class _Attempt:
 
     def _refused(self) -> LabError:
         """Xen panicked."""
-        if self._console.guest_started:
+        if self._console.dom0_started:
             return LabError(f"Xen panicked; {self._explained()}")
         if not any(b"Could not construct domain 0" in line for line in self._kept):
             return LabError(f"Xen panicked before it started dom0; {self._explained()}")
@@ -193,8 +181,7 @@ class _Attempt:
 
 def run(request: Request) -> int:
     """How dom0 ended, as an exit status. Raises LabError when the lab could not do its part."""
-    if len(os.fsencode(request.command_line)) >= xen.COMMAND_LINE_LIMIT:
-        raise LabError(f"the command line has more than the {xen.COMMAND_LINE_LIMIT - 1} bytes that Xen passes on", USAGE)
+    xen.check_command_line(request.command_line)
     with contextlib.ExitStack() as stack:
         kernel = stack.enter_context(open(payload.readable(request.kernel), "rb"))
         initrd = None

@@ -14,16 +14,18 @@ _SOURCES = pathlib.Path(__file__).resolve().parent.parent / "guest"
 _AGENT = _SOURCES / "agent.cpp"
 _L1_INIT = _SOURCES / "l1-init.sh"
 _L2_INIT = _SOURCES / "l2-init.sh"
+TOOLSTACK_INIT = _SOURCES / "toolstack-init.sh"
+DOMU = _SOURCES / "domu.sh"
 _L1_MODULES = ["irqbypass", "kvm", "ccp", "kvm-amd", "virtio_pci", "virtio_blk", "virtio_console"]
 _COMPILER_FLAGS = ["-std=c++23", "-O2", "-static", "-s", "-Wall", "-Wextra"]
 
 
 def sources() -> list[pathlib.Path]:
-    """The files here that L1 is made of: when one of them changes, so must the snapshot."""
-    return [_AGENT, _L1_INIT, _L2_INIT, *sorted(pathlib.Path(__file__).parent.glob("*.py"))]
+    """The files here that the machines are made of: when one of them changes, so must the snapshots."""
+    return [*sorted(_SOURCES.iterdir()), *sorted(pathlib.Path(__file__).parent.glob("*.py"))]
 
 
-def _agent(cache: pathlib.Path) -> bytes:
+def agent(cache: pathlib.Path) -> bytes:
     """The agent, compiled once for each version of its source."""
     key = hashlib.sha256(_AGENT.read_bytes() + " ".join(_COMPILER_FLAGS).encode()).hexdigest()[:16]
     built = cache / "agent" / key
@@ -35,7 +37,7 @@ def _agent(cache: pathlib.Path) -> bytes:
     return built.read_bytes()
 
 
-def _base(busybox: Package, init: pathlib.Path) -> list[archive.Entry]:
+def base_entries(busybox: Package, init: pathlib.Path) -> list[archive.Entry]:
     return [
         archive.directory("bin"),
         archive.directory("sbin"),
@@ -47,21 +49,28 @@ def _base(busybox: Package, init: pathlib.Path) -> list[archive.Entry]:
     ]
 
 
+def driver_entries(order: dict[str, bytes]) -> list[archive.Entry]:
+    """Modules, and the order in which the init loads them."""
+    names = "".join(f"{name}.ko\n" for name in order)
+    return [
+        archive.regular("lib/modules/order", names.encode()),
+        *(archive.regular(f"lib/modules/{name}.ko", data) for name, data in order.items()),
+    ]
+
+
 def l1_initrd(cache: pathlib.Path, kernel: Package, busybox: Package) -> bytes:
     """Not compressed: L1 would only spend time on unpacking it."""
     order = Modules(kernel.root).load_order(_L1_MODULES)
-    names = "".join(f"{name}.ko\n" for name in order)
     return archive.cpio(
         [
-            *_base(busybox, _L1_INIT),
-            archive.program("bin/agent", _agent(cache)),
+            *base_entries(busybox, _L1_INIT),
+            archive.program("bin/agent", agent(cache)),
             archive.directory("lib"),
             archive.directory("lib/modules"),
-            archive.regular("lib/modules/order", names.encode()),
-            *(archive.regular(f"lib/modules/{name}.ko", data) for name, data in order.items()),
+            *driver_entries(order),
         ]
     )
 
 
 def l2_initrd(busybox: Package) -> bytes:
-    return archive.initrd(_base(busybox, _L2_INIT))
+    return archive.initrd(base_entries(busybox, _L2_INIT))

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The cache: Debian's kernels, the test guest's ramdisk, and the snapshot of L1 that every run starts from.
+"""The cache: Debian's kernels, the test guest's ramdisk, and the snapshots of machines that every run starts from.
 
     CACHE/packages/NAME_VERSION/     unpacked packages
     CACHE/guests/                    decompressed Xen, the test guest's initrd
-    CACHE/snapshots/KEY/             memory, state, artefacts.json; KEY is a hash of all that makes L1
-    CACHE/current                    link to the snapshot in use
+    CACHE/snapshots/KEY/             memory, state, manifest.json; KEY is a hash of all that makes the machine
+    CACHE/current                    link to the snapshot of L1 in use
+    CACHE/current-xen                the same of Xen, with a Linux as its dom0 that runs xl
     CACHE/lock                       held while the cache changes
 
 A snapshot that is in use is held by a shared lock on its `state`, so nobody takes it away under a run.
@@ -24,16 +25,26 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import IO, Any
 
-from . import debian, l1, qemu, tools, wire
+from . import debian, l1, qemu, toolstack, tools, wire
 from .errors import LabError
 
 _L1_KERNEL = "linux-image-amd64"
 _CLOUD_KERNEL = "linux-image-cloud-amd64"
 _XEN = "xen-hypervisor-4.17-amd64"
 _BUSYBOX = "busybox-static"
+# Of Xen's machine: for the Linux, and what a domain can have.
+TOOLSTACK_MIB = 640
+DOMU_MIB = 3072
+_L1_ARGUMENTS = "console=ttyS0 panic=1 quiet mitigations=off"
+# What Xen's console says stays as it is here, comes with nothing left out, and no memory is written to before it is used.
+XEN_ARGUMENTS = (
+    "com1=115200,8n1 console=com1 noreboot bootscrub=no loglvl=all guest_loglvl=all serial_tx_buffer=4M"
+)
+_TOOLSTACK_XEN_ARGUMENTS = f"{XEN_ARGUMENTS} dom0_mem={TOOLSTACK_MIB}M,max:{TOOLSTACK_MIB}M dom0_max_vcpus=1"
+_TOOLSTACK_ARGUMENTS = "console=hvc0 panic=1 quiet mitigations=off"
 _BOOT_SECONDS = 120.0
 _SETTLE_SECONDS = 1.0
 
@@ -114,7 +125,7 @@ def _kernel_package(meta: debian.Candidate) -> str:
     raise LabError(f"package {meta.name} {meta.version} names no kernel")
 
 
-def _wait_ready(machine: qemu.Qemu) -> None:
+def _wait_ready(machine: qemu.Qemu, name: str) -> None:
     decoder = wire.Decoder()
     deadline = time.monotonic() + _BOOT_SECONDS
     while True:
@@ -123,7 +134,7 @@ def _wait_ready(machine: qemu.Qemu) -> None:
         data = machine.control.recv(4096) if readable else b""
         if not data:
             words = "ended" if readable else f"did not come up in {_BOOT_SECONDS:.0f} s"
-            raise LabError(f"L1 {words}; its console:\n{machine.last_words()}")
+            raise LabError(f"{name} {words}; its console:\n{machine.last_words()}")
         if any(kind is wire.Type.READY for kind, _ in decoder.feed(data)):
             return
 
@@ -138,32 +149,33 @@ def _save(machine: qemu.Qemu, snapshot: Snapshot) -> None:
         if status.get("status") == "completed":
             return
         if status.get("status") in ("failed", "cancelled"):
-            raise LabError(f"QEMU could not save L1: {status.get('error-desc', status['status'])}")
+            raise LabError(f"QEMU could not save the machine: {status.get('error-desc', status['status'])}")
         time.sleep(0.02)
 
 
-def _build(snapshot: Snapshot, boot: qemu.Boot, manifest: dict[str, Any]) -> None:
+def _build(snapshot: Snapshot, model: qemu.Model, boot: qemu.Boot, manifest: dict[str, Any]) -> None:
     snapshot.folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=snapshot.folder.parent, prefix="new-") as name:
         scratch = Snapshot(pathlib.Path(name) / "snapshot")
         scratch.folder.mkdir()
         with tempfile.TemporaryFile(dir=name) as payload:
             payload.truncate(qemu.PAYLOAD_SIZE)
-            with qemu.Qemu.booting(boot, scratch.memory, payload) as machine:
-                _wait_ready(machine)
+            with qemu.Qemu.booting(model, boot, scratch.memory, payload) as machine:
+                _wait_ready(machine, model.name)
                 time.sleep(_SETTLE_SECONDS)  # what a kernel still does just after boot, no run need do again
                 _save(machine, scratch)
                 log = machine.log()
         if "lab: " in log:
-            raise LabError(f"L1 came up without what it is for; its console:\n{log}")
+            raise LabError(f"{model.name} came up without what it is for; its console:\n{log}")
         scratch.manifest.write_text(json.dumps(manifest, indent=2) + "\n")
         shutil.rmtree(snapshot.folder, ignore_errors=True)
         scratch.folder.rename(snapshot.folder)
 
 
-def _forget_snapshots(snapshots: pathlib.Path, keep: Snapshot) -> None:
-    for folder in snapshots.iterdir():
-        if folder == keep.folder:
+def _forget_snapshots(cache: pathlib.Path) -> None:
+    kept = {link.resolve() for link in cache.glob("current*")}
+    for folder in (cache / "snapshots").iterdir():
+        if folder.resolve() in kept:
             continue
         try:
             with (folder / "state").open("rb") as state:
@@ -175,67 +187,134 @@ def _forget_snapshots(snapshots: pathlib.Path, keep: Snapshot) -> None:
             pass  # somebody's run still starts from it
 
 
-def prepare(cache: pathlib.Path) -> Snapshot:
-    """Makes what is missing. When nothing is, this costs a look at apt's lists and a hash."""
-    with _locked(cache):
-        return _prepare(cache)
+class _Packages:
+    """What the machines are made from, looked up once, unpacked when it is asked for."""
+
+    def __init__(self, cache: pathlib.Path) -> None:
+        self._folder = cache / "packages"
+        self._wanted = debian.candidates([_L1_KERNEL, _CLOUD_KERNEL, _XEN, _BUSYBOX, *toolstack.PACKAGES])
+        self._kernels = {meta: _kernel_package(self._wanted[meta]) for meta in (_L1_KERNEL, _CLOUD_KERNEL)}
+        self._wanted |= debian.candidates(list(self._kernels.values()))
+        self._taken: dict[str, debian.Package] = {}
+
+    def __getitem__(self, name: str) -> debian.Package:
+        name = self._kernels.get(name, name)
+        if name not in self._taken:
+            self._taken[name] = debian.unpacked(self._wanted[name], self._folder)
+        return self._taken[name]
+
+    def forget_others(self) -> None:
+        debian.forget_others(self._folder, list(self._taken.values()))
 
 
-def _prepare(cache: pathlib.Path) -> Snapshot:
-    packages = cache / "packages"
-    wanted = debian.candidates([_L1_KERNEL, _CLOUD_KERNEL, _XEN, _BUSYBOX])
-    kernel_names = {meta: _kernel_package(wanted[meta]) for meta in (_L1_KERNEL, _CLOUD_KERNEL)}
-    wanted |= debian.candidates(list(kernel_names.values()))
+@dataclasses.dataclass(frozen=True)
+class _Makings:
+    boot: qemu.Boot
+    makers: dict[str, Any]  # all that makes the snapshot, besides the model
+    artefacts: dict[str, Any]
 
-    def package(name: str) -> debian.Package:
-        return debian.unpacked(wanted[kernel_names.get(name, name)], packages)
 
-    kernel, cloud, xen, busybox = package(_L1_KERNEL), package(_CLOUD_KERNEL), package(_XEN), package(_BUSYBOX)
-    guests = cache / "guests"
-    xen_elf = guests / f"xen-{xen.version}.elf"
-    l2_initrd = guests / "l2-initrd.cpio.gz"
+@dataclasses.dataclass(frozen=True)
+class Kind:
+    """One of the machines that are saved."""
+
+    link: str
+    model: qemu.Model
+    make: Callable[[pathlib.Path, _Packages, contextlib.ExitStack], _Makings]
+
+
+def _sha256(path: pathlib.Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _xen_elf(cache: pathlib.Path, packages: _Packages) -> pathlib.Path:
+    xen = packages[_XEN]
+    elf = cache / "guests" / f"xen-{xen.version}.elf"
+    if not elf.exists():
+        _write(elf, gzip.decompress(xen.one("boot/xen-*.gz").read_bytes()))
+    return elf
+
+
+def _make_l1(cache: pathlib.Path, packages: _Packages, _open: contextlib.ExitStack) -> _Makings:
+    kernel, cloud, xen, busybox = (packages[name] for name in (_L1_KERNEL, _CLOUD_KERNEL, _XEN, _BUSYBOX))
+    l2_initrd = cache / "guests" / "l2-initrd.cpio.gz"
     l1_initrd = cache / "l1-initrd.cpio"
-    if not xen_elf.exists():
-        _write(xen_elf, gzip.decompress(xen.one("boot/xen-*.gz").read_bytes()))
+    vmlinuz = kernel.one("boot/vmlinuz-*")
     _write(l2_initrd, l1.l2_initrd(busybox))
     _write(l1_initrd, l1.l1_initrd(cache, kernel, busybox))
-
-    boot = qemu.Boot(kernel.one("boot/vmlinuz-*"), l1_initrd)
-    makers = {
-        "kernel": f"{kernel.name} {kernel.version}",
-        "qemu": qemu.version(),
-        "machine": qemu.machine_arguments(),
-        "memory-mib": qemu.MEMORY_MIB,
-        "payload-size": qemu.PAYLOAD_SIZE,
-        "command-line": qemu.kernel_arguments(),
-        "initrd-sha256": hashlib.sha256(l1_initrd.read_bytes()).hexdigest(),
-    }
-    key = hashlib.sha256(json.dumps(makers, sort_keys=True).encode()).hexdigest()[:16]
-    snapshot = Snapshot(cache / "snapshots" / key)
-    manifest = {
-        "key": makers,
-        "makers": _makers(),
-        "artefacts": {
-            "linux-amd64": {"vmlinuz": str(boot.kernel), "version": kernel.version},
+    return _Makings(
+        qemu.linux_boot(vmlinuz, l1_initrd, _L1_ARGUMENTS),
+        {
+            "kernel": f"{kernel.name} {kernel.version}",
+            "command-line": _L1_ARGUMENTS,
+            "initrd-sha256": _sha256(l1_initrd),
+        },
+        {
+            "linux-amd64": {"vmlinuz": str(vmlinuz), "version": kernel.version},
             "linux-cloud-amd64": {"vmlinuz": str(cloud.one("boot/vmlinuz-*")), "version": cloud.version},
-            "xen": {"elf": str(xen_elf), "version": xen.version},
+            "xen": {"elf": str(_xen_elf(cache, packages)), "version": xen.version},
             "busybox": {"binary": str(busybox.one("bin/busybox")), "version": busybox.version},
             "l1-initrd": str(l1_initrd),
             "l2-initrd": str(l2_initrd),
         },
-    }
-    if not snapshot.manifest.exists():
-        say("booting L1 once, to save it")
-        _build(snapshot, boot, manifest)
-    elif snapshot.read() != manifest:
-        _write(snapshot.manifest, (json.dumps(manifest, indent=2) + "\n").encode())
-    link = cache / "current.new"
+    )
+
+
+def _make_xen(cache: pathlib.Path, packages: _Packages, opened: contextlib.ExitStack) -> _Makings:
+    kernel, busybox = packages[_L1_KERNEL], packages[_BUSYBOX]
+    initrd = cache / "toolstack-initrd.cpio"
+    _write(initrd, toolstack.initrd(cache, kernel, busybox, [packages[name] for name in toolstack.PACKAGES]))
+    files = [opened.enter_context(path.open("rb")) for path in (kernel.one("boot/vmlinuz-*"), initrd)]
+    modules = [qemu.module(file, words) for file, words in zip(files, [_TOOLSTACK_ARGUMENTS, ""], strict=True)]
+    xen_elf = str(_xen_elf(cache, packages))
+    arguments = ["-kernel", xen_elf, "-append", _TOOLSTACK_XEN_ARGUMENTS, "-initrd", ",".join(modules)]
+    return _Makings(
+        qemu.Boot(arguments, list(files)),
+        {
+            "xen": packages[_XEN].version,
+            "kernel": f"{kernel.name} {kernel.version}",
+            "command-lines": [_TOOLSTACK_XEN_ARGUMENTS, _TOOLSTACK_ARGUMENTS],
+            "initrd-sha256": _sha256(initrd),
+        },
+        {},
+    )
+
+
+L1 = Kind("current", qemu.L1, _make_l1)
+XEN = Kind("current-xen", qemu.XEN, _make_xen)
+
+
+def prepare(cache: pathlib.Path) -> None:
+    """Makes what is missing. When nothing is, this costs a look at apt's lists and a hash."""
+    with _locked(cache):
+        packages = _Packages(cache)
+        for kind in (L1, XEN):
+            _prepare(cache, packages, kind)
+        packages.forget_others()
+
+
+def _prepare(cache: pathlib.Path, packages: _Packages, kind: Kind) -> None:
+    with contextlib.ExitStack() as opened:
+        makings = kind.make(cache, packages, opened)
+        makers = {
+            **makings.makers,
+            "qemu": qemu.version(),
+            "machine": kind.model.arguments(),
+            "payload-size": qemu.PAYLOAD_SIZE,
+        }
+        key = hashlib.sha256(json.dumps(makers, sort_keys=True).encode()).hexdigest()[:16]
+        snapshot = Snapshot(cache / "snapshots" / key)
+        manifest = {"key": makers, "makers": _makers(), "artefacts": makings.artefacts}
+        if not snapshot.manifest.exists():
+            say(f"booting {kind.model.name} once, to save it")
+            _build(snapshot, kind.model, makings.boot, manifest)
+        elif snapshot.read() != manifest:
+            _write(snapshot.manifest, (json.dumps(manifest, indent=2) + "\n").encode())
+    link = cache / f"{kind.link}.new"
     link.unlink(missing_ok=True)
     link.symlink_to(snapshot.folder.relative_to(cache))
-    link.rename(cache / "current")
-    debian.forget_others(packages, [kernel, cloud, xen, busybox])
-    _forget_snapshots(snapshot.folder.parent, snapshot)
-    return snapshot
+    link.rename(cache / kind.link)
+    _forget_snapshots(cache)
 
 
 def _hold(snapshot: Snapshot) -> IO[bytes] | None:
@@ -254,17 +333,18 @@ def _hold(snapshot: Snapshot) -> IO[bytes] | None:
 
 
 @contextlib.contextmanager
-def held(cache: pathlib.Path) -> Iterator[Snapshot]:
+def held(cache: pathlib.Path, kind: Kind = L1) -> Iterator[Snapshot]:
     """The current snapshot, kept from being removed; made first when need be.
 
     apt is not asked when there is one, so a newer kernel is only taken in by prepare().
     """
     while True:
-        snapshot = Snapshot((cache / "current").resolve())
+        snapshot = Snapshot((cache / kind.link).resolve())
         hold = _hold(snapshot)
         if hold is not None:
             break
         say(f"preparing {cache}; the first time this takes about a minute")
-        prepare(cache)
+        with _locked(cache):
+            _prepare(cache, _Packages(cache), kind)
     with hold:
         yield snapshot

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""QEMU as a process that cannot outlive us, with wires into it; and L1 in it: control, standard input, monitor."""
+"""QEMU as a process that cannot outlive us, with wires into it; and the machines that are saved and restored in it."""
 
 import contextlib
 import ctypes
@@ -19,8 +19,8 @@ from .errors import LabError
 
 PROGRAM = "qemu-system-x86_64"
 PAYLOAD_SIZE = 1 << 30  # of the payload disk, which is sparse; part of the snapshot, so it never varies
-MEMORY_MIB = 3072  # guests of L1 may have more: memory that they do not touch costs nothing
-_KERNEL_ARGUMENTS = "console=ttyS0 panic=1 quiet mitigations=off"
+CPU = "EPYC,+svm,+npt"
+_CONSOLE_WIRE = "chardev:console"
 _LOG_TAIL = 4000
 _ANSWER_SECONDS = 30
 _LAST_WORDS_SECONDS = 1
@@ -30,36 +30,57 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 @dataclasses.dataclass(frozen=True)
-class Boot:
-    """What L1 is started from the first time."""
-
-    kernel: pathlib.Path
-    initrd: pathlib.Path
-
-
-def version() -> str:
-    return tools.output([PROGRAM, "--version"]).splitlines()[0]
-
-
-def machine_arguments() -> list[str]:
-    """The machine itself: the same when the snapshot is made and when it is used, or QEMU refuses the snapshot.
+class Model:
+    """A machine that is saved once and restored: the same both times, or QEMU refuses the snapshot.
 
     One processor: guests of any number of processors run on it, and a second one gained no time and lost some runs
     (README.md has the figures). EPYC is the fastest model that has SVM.
     """
-    return [
-        *("-accel", "tcg", "-smp", "1", "-cpu", "EPYC,+svm,+npt"),
-        *("-m", str(MEMORY_MIB), "-machine", "pc,memory-backend=ram"),
-        *("-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"),
-        *("-device", "virtio-serial-pci,max_ports=3"),
-        *("-device", "virtserialport,nr=1,chardev=control,name=lab.control"),
-        *("-device", "virtserialport,nr=2,chardev=input,name=lab.input"),
-        *("-device", "virtio-blk-pci,drive=payload"),
-    ]
+
+    name: str
+    cpu: str
+    memory_mib: int
+
+    def arguments(self) -> list[str]:
+        return [
+            *("-accel", "tcg", "-smp", "1", "-cpu", self.cpu),
+            *("-m", str(self.memory_mib), "-machine", "pc,memory-backend=ram"),
+            *("-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"),
+            *("-device", "virtio-serial-pci,max_ports=3"),
+            *("-device", "virtserialport,nr=1,chardev=control,name=lab.control"),
+            *("-device", "virtserialport,nr=2,chardev=input,name=lab.input"),
+            *("-device", "virtio-blk-pci,drive=payload"),
+        ]
 
 
-def kernel_arguments() -> str:
-    return _KERNEL_ARGUMENTS
+# Guests of L1 may have more memory than it: what they do not touch costs nothing.
+L1 = Model("L1", CPU, 3072)
+# What Xen and the emulation cannot do together. A PV Linux returns to itself by IRET in ring 3, which under SMAP fails here;
+# Xen's way to use MWAIT is a fault here; and RDTSCP tells Xen that it was RDTSC, for which Xen stops the guest.
+XEN_CPU = f"{CPU},-smap,-monitor,-rdtscp"
+# Xen with a Linux as its dom0.
+XEN = Model("Xen", XEN_CPU, 4096)
+
+
+@dataclasses.dataclass(frozen=True)
+class Boot:
+    """What a machine is started from the first time."""
+
+    arguments: list[str]
+    files: list[IO[bytes]] = dataclasses.field(default_factory=list)
+
+
+def linux_boot(kernel: pathlib.Path, initrd: pathlib.Path, command_line: str) -> Boot:
+    return Boot(["-kernel", str(kernel), "-initrd", str(initrd), "-append", command_line])
+
+
+def module(file: IO[bytes], words: str) -> str:
+    """One of the modules that -initrd lists for Xen; a space ends the file's name, a comma the module."""
+    return f"/proc/self/fd/{file.fileno()} {words}".replace(",", ",,")
+
+
+def version() -> str:
+    return tools.output([PROGRAM, "--version"]).splitlines()[0]
 
 
 def _die_with(parent: int) -> None:
@@ -157,42 +178,49 @@ class Process:
         return Monitor(self._wire)
 
     def log(self) -> str:
-        """The end of what QEMU (and a console that has no wire) has said."""
+        """What QEMU (and a console that has no wire) has said."""
         self._log.seek(0)
-        return self._log.read()[-_LOG_TAIL:].decode(errors="replace").strip()
+        return self._log.read().decode(errors="replace").strip()
 
     def last_words(self) -> str:
-        """The log of a machine that ends, or should have."""
+        """The end of the log of a machine that ends, or should have."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(_LAST_WORDS_SECONDS)
-        return self.log()
+        return self.log()[-_LOG_TAIL:]
 
 
 class Qemu(Process):
-    """L1 running. `control` and `input` carry frames (wire.py)."""
+    """A model running. `control` and `input` carry frames (wire.py)."""
 
-    def __init__(self, memory: str, payload: IO[bytes], start: list[str], files: list[IO[bytes]]) -> None:
+    def __init__(self, model: Model, memory: str, payload: IO[bytes], serial: str, start: Boot) -> None:
         arguments = [
-            *machine_arguments(),
-            *("-object", f"memory-backend-file,id=ram,size={MEMORY_MIB}M,{memory}"),
+            *model.arguments(),
+            *("-object", f"memory-backend-file,id=ram,size={model.memory_mib}M,{memory}"),
             *("-drive", f"id=payload,if=none,format=raw,readonly=on,file=/proc/self/fd/{payload.fileno()}"),
-            *("-serial", "stdio"),
-            *start,
+            *("-serial", serial),
+            *start.arguments,
         ]
-        super().__init__(arguments, ["control", "input"], [payload, *files])
+        names = ["control", "input"]
+        if serial == _CONSOLE_WIRE:
+            names.append("console")
+        super().__init__(arguments, names, [payload, *start.files])
         self.control, self.input = self.wires["control"], self.wires["input"]
 
     @classmethod
-    def booting(cls, boot: Boot, memory: pathlib.Path, payload: IO[bytes]) -> Self:
-        """Starts L1 anew; the file `memory` follows its memory."""
-        start = ["-kernel", str(boot.kernel), "-initrd", str(boot.initrd), "-append", kernel_arguments()]
-        return cls(f"mem-path={memory},share=on", payload, start, [])
+    def booting(cls, model: Model, boot: Boot, memory: pathlib.Path, payload: IO[bytes]) -> Self:
+        """Starts the machine anew; the file `memory` follows its memory, the log its console."""
+        return cls(model, f"mem-path={memory},share=on", payload, "stdio", boot)
 
     @classmethod
-    def restoring(cls, memory: pathlib.Path, state: pathlib.Path, payload: IO[bytes]) -> Self:
-        """Goes on where L1 was saved. The memory file is mapped, not read, and does not change."""
+    def restoring(
+        cls, model: Model, memory: pathlib.Path, state: pathlib.Path, payload: IO[bytes], console: bool = False
+    ) -> Self:
+        """Goes on where the machine was saved. The memory file is mapped, not read, and does not change. The serial
+        console is the log, or a wire of its own."""
         with state.open("rb") as file:
-            qemu = cls(f"mem-path={memory},share=off", payload, ["-incoming", "defer"], [file])
+            start = Boot(["-incoming", "defer"], [file])
+            serial = _CONSOLE_WIRE if console else "stdio"
+            qemu = cls(model, f"mem-path={memory},share=off", payload, serial, start)
             try:
                 monitor = qemu.monitor()
                 monitor.ignore_shared_memory()

@@ -12,8 +12,8 @@ import signal
 import struct
 import tempfile
 import time
-from collections.abc import Iterator
-from typing import IO
+from collections.abc import Callable, Iterator
+from typing import IO, Self
 
 from . import payload, prepare, qemu, terminal, wire
 from .errors import INPUT_MISSING, LAB_FAILED, TIMED_OUT, LabError
@@ -44,15 +44,15 @@ class Request:
     pvh: str | None
 
 
-class _Lost(Exception):
-    """L1 gave no verdict."""
+class Lost(Exception):
+    """The machine gave no verdict."""
 
     def __init__(self, words: str, status: int) -> None:
         super().__init__(words)
         self.status = status
 
 
-class _Input:
+class Input:
     """Our standard input. Remembers what it gave, for another attempt."""
 
     def __init__(self) -> None:
@@ -60,6 +60,15 @@ class _Input:
         self._replayed = 0
         self._lost = False
         self._ended = False
+        self.has_terminal = terminal.is_terminal(_STDIN)
+
+    @classmethod
+    def none(cls) -> Self:
+        """One that has ended already, and leaves ours alone."""
+        nothing = cls()
+        nothing._ended = True
+        nothing.has_terminal = False
+        return nothing
 
     def rewind(self) -> None:
         self._replayed = 0
@@ -93,7 +102,7 @@ class _Input:
         return data
 
 
-class _Outputs:
+class Outputs:
     """Our standard output and error. Nothing here blocks for longer than the poll that allowed it."""
 
     def __init__(self, hold: bool) -> None:
@@ -130,7 +139,7 @@ class _Outputs:
                 poll.register(fd, select.POLLOUT)
             ready = poll.poll(_milliseconds(deadline))
             if not ready:
-                raise _Lost("nobody takes the output", TIMED_OUT)
+                raise Lost("nobody takes the output", TIMED_OUT)
             for fd, _ in ready:
                 self.write(fd)
                 poll.unregister(fd)
@@ -178,15 +187,18 @@ class _Fetched:
         return status
 
 
-class _Attempt:
-    """L1 restored once, for one try at the command."""
+class Attempt:
+    """A machine restored once, for one try at the command."""
 
-    def __init__(self, request: Request, machine: qemu.Qemu, source: _Input, outputs: _Outputs) -> None:
+    def __init__(
+        self, request: Request, name: str, machine: qemu.Qemu, source: Input, outputs: Outputs
+    ) -> None:
         self._request = request
+        self._name = name
         self._machine = machine
         self._source = source
         self._outputs = outputs
-        self._has_terminal = terminal.is_terminal(_STDIN)
+        self._has_terminal = source.has_terminal
         self._decoder = wire.Decoder()
         self._to_input = bytearray()
         self._started = False
@@ -201,17 +213,31 @@ class _Attempt:
         self._machine.input.setblocking(False)
         start_seconds = _START_SECONDS + sum(file.size for file in placed) / _START_BYTES_PER_SECOND
         deadline = time.monotonic() + start_seconds
-        while self._status is None:
+        while not self._is_over():
             was_started = self._started
             if not self._step(deadline, resized):
                 if self._started:
-                    raise _Lost(f"no verdict within {self._request.timeout:g} s", TIMED_OUT)
-                raise _Lost(f"L1 did not take the command within {start_seconds:.0f} s", TIMED_OUT)
+                    raise Lost(f"no verdict within {self._request.timeout:g} s", TIMED_OUT)
+                raise Lost(f"{self._name} did not take the command within {start_seconds:.0f} s", TIMED_OUT)
             if self._started and not was_started:
                 deadline = time.monotonic() + self._request.timeout
         self._outputs.release()
         self._outputs.flush(deadline)
+        return self._verdict()
+
+    def _is_over(self) -> bool:
+        return self._status is not None
+
+    def _verdict(self) -> int:
+        assert self._status is not None
         return self._status
+
+    def _watched(self) -> list[int]:
+        """What a kind of attempt has to read besides the frames."""
+        return []
+
+    def _read(self, fd: int) -> None:
+        raise NotImplementedError
 
     def _order(self, folders: list[str], placed: list[wire.PayloadFile]) -> wire.Order:
         flags = wire.Flag(0)
@@ -238,14 +264,18 @@ class _Attempt:
         )
 
     def _step(self, deadline: float, resized: int) -> bool:
-        """Waits for the next event and handles it; false when time ran out."""
+        """Waits for the next event and handles it; false when time ran out, though there may be events without end."""
+        if time.monotonic() >= deadline:
+            return False
         control, input_wire = self._machine.control.fileno(), self._machine.input.fileno()
         if self._wants_input() and self._source.ready_without_reading():
             self._pass_input()
         poll = select.poll()
         poll.register(resized, select.POLLIN)
+        watched = self._watched()
         if not self._outputs.full():
-            poll.register(control, select.POLLIN)
+            for fd in (control, *watched):
+                poll.register(fd, select.POLLIN)
         if self._wants_input():
             poll.register(_STDIN, select.POLLIN)
         if self._to_input:
@@ -261,6 +291,8 @@ class _Attempt:
             self._send_input()
         if control in ready:
             self._receive()
+        for fd in ready.intersection(watched):
+            self._read(fd)
         if _STDIN in ready:
             self._pass_input()
         if resized in ready:
@@ -275,8 +307,8 @@ class _Attempt:
         except OSError as error:
             raise self._died() from error
 
-    def _died(self) -> _Lost:
-        return _Lost(f"L1 died; its console:\n{self._machine.last_words()}", LAB_FAILED)
+    def _died(self) -> Lost:
+        return Lost(f"{self._name} died; its console:\n{self._machine.last_words()}", LAB_FAILED)
 
     def _wants_input(self) -> bool:
         return self._started and not self._input_ended and len(self._to_input) < _BACKLOG
@@ -338,11 +370,6 @@ def _resizes() -> Iterator[int]:
         os.close(writing)
 
 
-def _restored(cache: pathlib.Path, disk: IO[bytes]) -> qemu.Qemu:
-    with prepare.held(cache) as snapshot:
-        return qemu.Qemu.restoring(snapshot.memory, snapshot.state, disk)
-
-
 def run(request: Request) -> int:
     """The command's exit status, or TIMED_OUT. Raises LabError when the lab could not do its part."""
     for path in request.wanted.values():
@@ -350,8 +377,26 @@ def run(request: Request) -> int:
         if not os.path.isdir(folder):
             raise LabError(f"{path}: there is no folder {folder}", INPUT_MISSING)
     cargo = payload.collect(request.command, request.files, list(request.wanted), request.pvh)
-    source = _Input()
-    outputs = _Outputs(request.hold)
+
+    def restored(disk: IO[bytes]) -> qemu.Qemu:
+        with prepare.held(request.cache) as snapshot:
+            return qemu.Qemu.restoring(qemu.L1, snapshot.memory, snapshot.state, disk)
+
+    def attempt(machine: qemu.Qemu, source: Input, outputs: Outputs) -> Attempt:
+        return Attempt(request, qemu.L1.name, machine, source, outputs)
+
+    return attempts(request, cargo, Input(), restored, attempt)
+
+
+def attempts(
+    request: Request,
+    cargo: payload.Cargo,
+    source: Input,
+    restored: Callable[[IO[bytes]], qemu.Qemu],
+    make: Callable[[qemu.Qemu, Input, Outputs], Attempt],
+) -> int:
+    """Tries until there is a verdict, as often as it is asked for and as nobody has seen anything of it."""
+    outputs = Outputs(request.hold)
     with contextlib.ExitStack() as stack:
         disk, placed = stack.enter_context(payload.disk(cargo))
         resized = stack.enter_context(_resizes())
@@ -360,13 +405,13 @@ def run(request: Request) -> int:
             outputs.forget()
             try:
                 with contextlib.ExitStack() as raw:
-                    if terminal.is_terminal(_STDIN):
+                    if source.has_terminal:
                         raw.enter_context(terminal.raw(_STDIN))
-                    machine = raw.enter_context(_restored(request.cache, disk))
-                    attempt = _Attempt(request, machine, source, outputs)
+                    machine = raw.enter_context(restored(disk))
+                    attempt = make(machine, source, outputs)
                     status = attempt.run(cargo, placed, resized)
                 return attempt.files.deliver(list(request.wanted.items()), status)
-            except _Lost as lost:
+            except Lost as lost:
                 if outputs.delivered or not source.replayable() or left == 0:
                     prepare.say(str(lost))
                     return lost.status

@@ -13,6 +13,7 @@ _PACKAGE_OF = {
     "apt-get": "apt (the lab takes its kernels from Debian's packages)",
     "dpkg-deb": "dpkg",
     "qemu-system-x86_64": "qemu-system-x86 and seabios: apt-get install qemu-system-x86 seabios",
+    "readelf": "binutils: apt-get install binutils",
     "c++": "a C++ compiler: apt-get install g++-12",
 }
 

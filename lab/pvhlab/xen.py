@@ -2,18 +2,20 @@
 """Xen's console: which of its lines are a guest's words, and how it says that a guest ended."""
 
 import dataclasses
+import os
 import re
 
-from .errors import GUEST_CRASHED
+from .errors import GUEST_CRASHED, USAGE, LabError
 
 # Xen keeps a guest's line until its end or until it has this many bytes, and then says it as a line.
 _LINE_LIMIT = 199
 # Of a kernel's command line, its final NUL included.
-COMMAND_LINE_LIMIT = 1024
+_COMMAND_LINE_LIMIT = 1024
 
 _XEN = b"(XEN) "
-_STARTS = re.compile(rb"\(XEN\) |\(d\d+\) ")
-_GUEST = re.compile(rb"\(d(\d+)\) (.*)", re.DOTALL)
+_DOM0_STARTS = b"(XEN) *** Serial input to DOM0"
+_MARK = re.compile(rb"\(XEN\) |\(d\d+\) ")
+_MARKED = re.compile(rb"\(d(\d+)\) (.*)", re.DOTALL)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,30 +35,49 @@ WATCHDOG = End("watchdog", GUEST_CRASHED)
 SOFT_RESET = End("soft reset", GUEST_CRASHED)
 
 # SCHEDOP_shutdown's reasons.
-ENDS = {0: POWEROFF, 1: REBOOT, 2: SUSPEND, 3: CRASH, 4: WATCHDOG, 5: SOFT_RESET}
-
-_TRIPLE_FAULT = re.compile(rb"\(XEN\) d(\d+)v\d+ Triple fault")
+_ENDS = {0: POWEROFF, 1: REBOOT, 2: SUSPEND, 3: CRASH, 4: WATCHDOG, 5: SOFT_RESET}
 
 
-def triple_fault(line: bytes) -> int | None:
-    """The domain that Xen says has had one; Xen goes on to shut it down as if it had asked for a reboot."""
-    match = _TRIPLE_FAULT.match(line)
-    return int(match.group(1)) if match else None
+def end(reason: int) -> End:
+    return _ENDS.get(reason, End(f"unknown reason {reason}", GUEST_CRASHED))
+
+
+_TRIPLE_FAULT = re.compile(rb"\(XEN\) d\d+v\d+ Triple fault")
+
+
+def is_triple_fault(line: bytes) -> bool:
+    """Xen says that a guest had one; it goes on to shut it down as if it had asked for a reboot."""
+    return _TRIPLE_FAULT.match(line) is not None
+
+
+_CHATTER = re.compile(rb"\(XEN\) HVM ?d?\d+(v\d+)? (save|restore): ")
+
+
+def is_chatter(line: bytes) -> bool:
+    """What Xen says of each domain that xl builds."""
+    return _CHATTER.match(line) is not None
+
+
+def check_command_line(words: str) -> None:
+    if len(os.fsencode(words)) >= _COMMAND_LINE_LIMIT:
+        raise LabError(f"the command line has more than the {_COMMAND_LINE_LIMIT - 1} bytes that Xen passes on", USAGE)
 
 
 class Console:
-    """Takes Xen's console apart into Xen's own lines and what a domain says: `(d1) ...` as Xen passes it on from
-    port 0xE9 and from console_io, or, as dom0 alone may, straight to the console."""
+    """Takes Xen's console apart into what the guest says and everything else, which is called Xen's.
 
-    def __init__(self, domain: int) -> None:
-        self._domain = domain
+    A guest's line has a mark, `(d1) ...`: Xen passes on what comes through port 0xE9 and console_io. dom0 has the console
+    for itself, too. If dom0 is not the guest, any other domain is.
+    """
+
+    def __init__(self, is_dom0: bool) -> None:
+        self._is_dom0 = is_dom0
         self._pending = b""
-        self._unfinished = False
         # Before dom0 runs, whatever has no mark is Xen's.
-        self.guest_started = False
+        self.dom0_started = False
 
     def feed(self, data: bytes) -> list[tuple[bool, bytes]]:
-        """(is the domain's, its words): Xen's come as whole lines without their newline, the domain's as they are."""
+        """(is the guest's, its words): Xen's come as whole lines without their newline, the guest's as they are."""
         lines = (self._pending + data.replace(b"\r", b"")).split(b"\n")
         self._pending = lines.pop()
         return [piece for line in lines for piece in self._pieces(line, b"\n")]
@@ -68,22 +89,21 @@ class Console:
 
     def _pieces(self, line: bytes, newline: bytes) -> list[tuple[bool, bytes]]:
         if line.startswith(_XEN):
-            self.guest_started |= line.startswith(b"(XEN) *** Serial input to DOM0")
+            self.dom0_started |= line.startswith(_DOM0_STARTS)
             return [(False, line)]
-        guest = _GUEST.fullmatch(line)
-        if guest:
-            domain, words = guest.groups()
-            if int(domain) != self._domain:
+        marked = _MARKED.fullmatch(line)
+        if marked:
+            domain, words = marked.groups()
+            if self._is_dom0 != (int(domain) == 0):
                 return [(False, line)]
-            self.guest_started = True
             # A line of just this length was cut: had it ended there, an empty one would follow.
             return [(True, words if len(words) == _LINE_LIMIT else words + newline)]
-        if not self.guest_started:
-            return [(False, line)]
-        if self._domain != 0:
-            return [(False, line)]
         # dom0 has begun a line when Xen had something to say.
-        cut = _STARTS.search(line)
+        cut = _MARK.search(line)
         if cut:
-            return [(True, line[: cut.start()]), *self._pieces(line[cut.start() :], newline)]
-        return [(True, line + newline)]
+            return [*self._dom0s(line[: cut.start()], b""), *self._pieces(line[cut.start() :], newline)]
+        return self._dom0s(line, newline)
+
+    def _dom0s(self, line: bytes, newline: bytes) -> list[tuple[bool, bytes]]:
+        is_guests = self._is_dom0 and self.dom0_started
+        return [(is_guests, line + newline if is_guests else line)]
