@@ -24,7 +24,14 @@ bool Boot::note(base::Range range, ReservationKind kind, std::uint32_t index) {
   return true;
 }
 
-void Boot::subtract() {
+std::span<const memory_map::Entry> Boot::free() const {
+  if (!free_is_current_) {
+    subtract();
+  }
+  return free_;
+}
+
+void Boot::subtract() const {
   const auto ranges = storage_.ranges.first(reservations_.size());
   std::transform(reservations_.begin(), reservations_.end(), ranges.begin(),
                  [](const Reservation& each) { return each.range; });
@@ -33,6 +40,7 @@ void Boot::subtract() {
       memory_map::subtract(acquired_.map, ranges, storage_.free, storage_.scratch, {}, report);
   // It cannot fail within room(); if it did, nothing would be free.
   free_ = rest ? *rest : std::span<memory_map::Entry>();
+  free_is_current_ = true;
 }
 
 // Takes a part of one entry out of free_; false when that makes two of one and there is no room for
@@ -105,19 +113,19 @@ std::optional<base::Range> Boot::allocate(const memory_map::FindOptions& options
   }
   whole_pages.size = *size;
   whole_pages.alignment = std::max(options.alignment, base::kPageSize);
-  const auto found = memory_map::find_free(free_, whole_pages);
+  const auto found = memory_map::find_free(free(), whole_pages);
   if (!found || !carve(*found)) {
     return std::nullopt;
   }
   if (!note_allocated(*found)) {
-    subtract();  // undoes it
+    free_is_current_ = false;  // undoes it
     return std::nullopt;
   }
   return found;
 }
 
 std::optional<base::Range> Boot::allocate_low_page() {
-  const auto page = memory_map::find_free_low_page(free_);
+  const auto page = memory_map::find_free_low_page(free());
   return page ? allocate({.size = base::kPageSize, .within = page}) : std::nullopt;
 }
 
@@ -125,7 +133,7 @@ bool Boot::reserve(base::Range range, ReservationKind kind, std::uint32_t index)
   if (!note(range, kind, index)) {
     return false;
   }
-  subtract();
+  free_is_current_ = false;
   return true;
 }
 
@@ -143,7 +151,7 @@ void Boot::release_boot_data() {
   forget(ReservationKind::kStartInfo, std::nullopt);
   forget(ReservationKind::kMemoryMap, std::nullopt);
   forget(ReservationKind::kModuleList, std::nullopt);
-  subtract();
+  free_is_current_ = false;
 }
 
 bool Boot::release(ReservationKind kind, std::optional<std::uint32_t> index) {
@@ -161,7 +169,7 @@ bool Boot::release(ReservationKind kind, std::optional<std::uint32_t> index) {
       }
     }
   }
-  subtract();
+  free_is_current_ = false;
   return true;
 }
 

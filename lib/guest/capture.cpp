@@ -172,7 +172,6 @@ Capture::Failure Capture::fill(base::PhysAddr start_info) {
     return BootError{BootErrorCode::kTooManyReservations, reservations_};
   }
   note_overlaps();
-  boot_.subtract();
   return std::nullopt;
 }
 

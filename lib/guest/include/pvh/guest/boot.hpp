@@ -140,8 +140,9 @@ class Boot {
   [[nodiscard]] std::span<const Reservation> reservations() const { return reservations_; }
   [[nodiscard]] const Diagnostics& diagnostics() const { return diagnostics_; }
 
-  // RAM that is in use by nobody, in whole pages, ascending.
-  [[nodiscard]] std::span<const memory_map::Entry> free() const { return free_; }
+  // RAM that is in use by nobody, in whole pages, ascending. Worked out when it is first asked for
+  // and again after reserve() and release(), O(n log n); a kernel that never asks links none of it.
+  [[nodiscard]] std::span<const memory_map::Entry> free() const;
 
   // Takes room out of free(), rounded up to whole pages, and reserves it. Nothing: there is no such
   // room, or no more room to note it (neighbouring allocations share a note). It is not zeroed.
@@ -169,7 +170,7 @@ class Boot {
   [[nodiscard]] bool note_allocated(base::Range range);
   [[nodiscard]] bool carve(base::Range range);
   bool forget(ReservationKind kind, std::optional<std::uint32_t> index);
-  void subtract();
+  void subtract() const;
 
   Machine* machine_ = nullptr;
   StartInfo info_{};
@@ -179,7 +180,8 @@ class Boot {
   std::optional<Rsdp> rsdp_;
   AcquiredMap acquired_;
   std::span<Reservation> reservations_;
-  std::span<memory_map::Entry> free_;
+  mutable std::span<memory_map::Entry> free_;
+  mutable bool free_is_current_ = false;
   Diagnostics diagnostics_;
   Storage storage_;
 };
