@@ -148,4 +148,6 @@ ENVIRONMENTS = {
     "qemu-q35": on_qemu("q35"),
     "xen-dom0": Environment("Xen 4.17, a PVH dom0", version=0, source="xen", most_cpus=2, large_memory=False,
                             names_modules=True, boot=lambda boot: boot_on_xen("xen-dom0", boot)),
+    "xen-domu": Environment("Xen 4.17, a PVH domain of xl's", most_cpus=2, large_memory=False,
+                            boot=lambda boot: boot_on_xen("xen-domu", boot)),
 }

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """One ELF file, everywhere: kernels that stand on the guest runtime boot on our monitor (this machine's KVM and the lab's),
-on QEMU's three machines and on Xen as dom0; they find what was put there, and deviate from the specification
+on QEMU's three machines and on Xen as dom0 and as a domain of xl's; they find what was put there, and deviate from the specification
 as docs/compatibility.json says, no more and no less."""
 import functools
 import json
