@@ -73,8 +73,6 @@ class Place:
         self._lab: dict[str, Result] | str | None = None  # or why there are none
 
     def __call__(self, what: str) -> Result:
-        if what not in self.boots:
-            pytest.skip(f"{self.name} has no {what}")
         return self._in_lab()[what] if self.where == "lab" else self._alone(what)
 
     @functools.cache
@@ -104,8 +102,14 @@ def needs(place: str) -> str | None:
     return None if shutil.which("qemu-system-x86_64") or place.endswith("@kvm") else "no qemu-system-x86_64"
 
 
-# One worker has all the tests of one place, so that nothing is booted twice.
-@pytest.fixture(scope="module", params=[pytest.param(place, marks=pytest.mark.xdist_group(place)) for place in PLACES])
+def those(fits, *more) -> list:
+    """Parameters for the places whose environment fits. One worker has all the tests of one place, so that nothing is
+    booted twice."""
+    return [pytest.param(place, *more, marks=pytest.mark.xdist_group(place)) for place in PLACES
+            if fits(ENVIRONMENTS[place.partition("@")[0]])]
+
+
+@pytest.fixture(scope="module", params=those(lambda _: True))
 def place(request, pvh, kernels, tmp_path_factory) -> Place:
     if why := needs(request.param):
         pytest.skip(why)
@@ -177,13 +181,18 @@ def test_who_runs_it_is_found(place):
         assert kinds == (["KVM"] if place.environment.options else ["QEMU TCG"])
 
 
+LARGE = those(lambda environment: environment.large_memory)
+
+
+@pytest.mark.parametrize("place", LARGE, indirect=True)
 def test_memory_above_4_gib_is_free(place):
     report = document(place("large"))
     check_memory(report, 5 * GIB)
     assert any(entry["address"] >= 4 * GIB for entry in report["free"])
 
 
-@pytest.mark.parametrize("cpus", [1, 2, 4])
+@pytest.mark.parametrize(("place", "cpus"), [parameter for cpus in (1, 2, 4) for parameter in those(
+    lambda environment, cpus=cpus: cpus <= environment.most_cpus, cpus)], indirect=["place"])
 def test_every_processor_starts(place, cpus):
     result = place(f"smp-{cpus}")
     assert result.good and re.search(rb"^cpus %d$" % cpus, result.stdout, re.MULTILINE), result
@@ -200,6 +209,7 @@ def test_deviations_are_those_that_are_known(place):
     assert (result.good, result.bad) == (not found.deviations, bool(found.deviations)), result
 
 
+@pytest.mark.parametrize("place", LARGE, indirect=True)
 def test_more_memory_makes_no_more_deviations(place):
     found = tap.parse(place("large-probe").stdout)
     assert found.deviations.keys() <= compatibility.load()[place.name]["deviations"].keys(), found.deviations
