@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # domu CONFIG: a domain of the name "domu", from its start to its end. Its PV console is standard output, xl's words are
 # standard error, among them the reason for which the domain shut down.
-export PATH=/usr/lib/xen-4.17/bin:$PATH
+export PATH=/usr/lib/xen-4.17/bin:"$PATH"
 console=/run/console/guest-domu.log
 seen=/run/console/seen
 

@@ -62,7 +62,8 @@ def _parser() -> _Parser:
         command.add_argument("--cache", type=pathlib.Path, metavar="DIR", help="default: $PVH_LAB_CACHE, build/lab")
         return command
 
-    verb("prepare", "download, build and save what runs start from; does nothing when it is there")
+    prepare_verb = verb("prepare", "download, build and save what runs start from; does nothing when it is there")
+    prepare_verb.add_argument("--xen", action="store_true", help="also what xen-domu starts from, and else its first run makes")
     run = verb("run", "run COMMAND in L1 with its streams, terminal and exit status")
     run.usage = "lab run [options] -- COMMAND [ARGUMENT...]"
     run.add_argument("--timeout", type=float, default=120, metavar="S", help="for the command (default 120)")
@@ -151,7 +152,7 @@ def _dispatch(words: list[str]) -> int:
     if split != len(words):
         raise LabError(f"{arguments.verb}: takes no command", USAGE)
     if arguments.verb == "prepare":
-        prepare.prepare(cache)
+        prepare.prepare(cache, *([prepare.L1, prepare.XEN] if arguments.xen else [prepare.L1]))
     else:
         with prepare.held(cache) as snapshot:
             artefacts = snapshot.read()["artefacts"]

@@ -54,16 +54,23 @@ def candidates(names: list[str]) -> dict[str, Candidate]:
     return found
 
 
-def unpacked(candidate: Candidate, packages: pathlib.Path) -> Package:
-    """The package's files; downloads and unpacks it when the cache does not have this version."""
-    folder = packages / f"{candidate.name}_{candidate.version.replace(':', '%3a')}"  # as dpkg writes it
-    package = Package(candidate.name, candidate.version, folder)
-    if folder.is_dir():
-        return package
+def folder(candidate: Candidate, packages: pathlib.Path) -> pathlib.Path:
+    return packages / f"{candidate.name}_{candidate.version.replace(':', '%3a')}"  # as dpkg writes it
+
+
+def unpacked(wanted: list[Candidate], packages: pathlib.Path) -> list[Package]:
+    """The packages' files; downloads and unpacks, all at once, those of which the cache does not have this version."""
+    missing = [candidate for candidate in wanted if not folder(candidate, packages).is_dir()]
+    if missing:
+        _download(missing, packages)
+    return [Package(candidate.name, candidate.version, folder(candidate, packages)) for candidate in wanted]
+
+
+def _download(wanted: list[Candidate], packages: pathlib.Path) -> None:
     packages.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=packages, prefix="download-") as name:
         scratch = pathlib.Path(name)
-        download = ["apt-get", "download", f"{candidate.name}={candidate.version}"]
+        download = ["apt-get", "download", *(f"{candidate.name}={candidate.version}" for candidate in wanted)]
         if os.geteuid() == 0:
             # Else apt warns that its unprivileged user cannot enter our folder.
             download[1:1] = ["-o", "APT::Sandbox::User=root"]
@@ -71,21 +78,21 @@ def unpacked(candidate: Candidate, packages: pathlib.Path) -> Package:
             tools.output(download, cwd=scratch)
         except LabError as error:
             raise LabError(f"{error}; without a network, or with old lists? try `apt-get update`") from error
-        [archive] = scratch.glob("*.deb")
-        root = scratch / "root"
-        tools.output(["dpkg-deb", "--extract", str(archive), str(root)])
-        # Whoever sees the folder sees it whole. Somebody else may have been as fast as we were: theirs is as good.
-        try:
-            root.rename(folder)
-        except OSError:
-            if not folder.is_dir():
-                raise
-    return package
+        for candidate in wanted:
+            [archive] = scratch.glob(f"{candidate.name}_*.deb")
+            root = scratch / candidate.name
+            tools.output(["dpkg-deb", "--extract", str(archive), str(root)])
+            # Whoever sees the folder sees it whole. Somebody else may have been as fast as we were: theirs is as good.
+            try:
+                root.rename(folder(candidate, packages))
+            except OSError:
+                if not folder(candidate, packages).is_dir():
+                    raise
 
 
-def forget_others(packages: pathlib.Path, keep: list[Package]) -> None:
+def forget_others(packages: pathlib.Path, keep: list[Candidate]) -> None:
     """Removes the folders of older versions."""
-    kept = {package.root for package in keep}
-    for folder in packages.iterdir():
-        if folder not in kept and not folder.name.startswith("download-"):
-            shutil.rmtree(folder, ignore_errors=True)
+    kept = {folder(candidate, packages) for candidate in keep}
+    for found in packages.iterdir():
+        if found not in kept and not found.name.startswith("download-"):
+            shutil.rmtree(found, ignore_errors=True)

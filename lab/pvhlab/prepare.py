@@ -195,16 +195,12 @@ class _Packages:
         self._wanted = debian.candidates([_L1_KERNEL, _CLOUD_KERNEL, _XEN, _BUSYBOX, *toolstack.PACKAGES])
         self._kernels = {meta: _kernel_package(self._wanted[meta]) for meta in (_L1_KERNEL, _CLOUD_KERNEL)}
         self._wanted |= debian.candidates(list(self._kernels.values()))
-        self._taken: dict[str, debian.Package] = {}
 
-    def __getitem__(self, name: str) -> debian.Package:
-        name = self._kernels.get(name, name)
-        if name not in self._taken:
-            self._taken[name] = debian.unpacked(self._wanted[name], self._folder)
-        return self._taken[name]
+    def get(self, *names: str) -> list[debian.Package]:
+        return debian.unpacked([self._wanted[self._kernels.get(name, name)] for name in names], self._folder)
 
     def forget_others(self) -> None:
-        debian.forget_others(self._folder, list(self._taken.values()))
+        debian.forget_others(self._folder, list(self._wanted.values()))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -227,8 +223,7 @@ def _sha256(path: pathlib.Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _xen_elf(cache: pathlib.Path, packages: _Packages) -> pathlib.Path:
-    xen = packages[_XEN]
+def _xen_elf(cache: pathlib.Path, xen: debian.Package) -> pathlib.Path:
     elf = cache / "guests" / f"xen-{xen.version}.elf"
     if not elf.exists():
         _write(elf, gzip.decompress(xen.one("boot/xen-*.gz").read_bytes()))
@@ -236,7 +231,7 @@ def _xen_elf(cache: pathlib.Path, packages: _Packages) -> pathlib.Path:
 
 
 def _make_l1(cache: pathlib.Path, packages: _Packages, _open: contextlib.ExitStack) -> _Makings:
-    kernel, cloud, xen, busybox = (packages[name] for name in (_L1_KERNEL, _CLOUD_KERNEL, _XEN, _BUSYBOX))
+    kernel, cloud, xen, busybox = packages.get(_L1_KERNEL, _CLOUD_KERNEL, _XEN, _BUSYBOX)
     l2_initrd = cache / "guests" / "l2-initrd.cpio.gz"
     l1_initrd = cache / "l1-initrd.cpio"
     vmlinuz = kernel.one("boot/vmlinuz-*")
@@ -252,7 +247,7 @@ def _make_l1(cache: pathlib.Path, packages: _Packages, _open: contextlib.ExitSta
         {
             "linux-amd64": {"vmlinuz": str(vmlinuz), "version": kernel.version},
             "linux-cloud-amd64": {"vmlinuz": str(cloud.one("boot/vmlinuz-*")), "version": cloud.version},
-            "xen": {"elf": str(_xen_elf(cache, packages)), "version": xen.version},
+            "xen": {"elf": str(_xen_elf(cache, xen)), "version": xen.version},
             "busybox": {"binary": str(busybox.one("bin/busybox")), "version": busybox.version},
             "l1-initrd": str(l1_initrd),
             "l2-initrd": str(l2_initrd),
@@ -261,17 +256,17 @@ def _make_l1(cache: pathlib.Path, packages: _Packages, _open: contextlib.ExitSta
 
 
 def _make_xen(cache: pathlib.Path, packages: _Packages, opened: contextlib.ExitStack) -> _Makings:
-    kernel, busybox = packages[_L1_KERNEL], packages[_BUSYBOX]
+    kernel, xen, busybox, *tools_packages = packages.get(_L1_KERNEL, _XEN, _BUSYBOX, *toolstack.PACKAGES)
     initrd = cache / "toolstack-initrd.cpio"
-    _write(initrd, toolstack.initrd(cache, kernel, busybox, [packages[name] for name in toolstack.PACKAGES]))
+    _write(initrd, toolstack.initrd(cache, kernel, busybox, tools_packages))
     files = [opened.enter_context(path.open("rb")) for path in (kernel.one("boot/vmlinuz-*"), initrd)]
     modules = [qemu.module(file, words) for file, words in zip(files, [_TOOLSTACK_ARGUMENTS, ""], strict=True)]
-    xen_elf = str(_xen_elf(cache, packages))
+    xen_elf = str(_xen_elf(cache, xen))
     arguments = ["-kernel", xen_elf, "-append", _TOOLSTACK_XEN_ARGUMENTS, "-initrd", ",".join(modules)]
     return _Makings(
         qemu.Boot(arguments, list(files)),
         {
-            "xen": packages[_XEN].version,
+            "xen": xen.version,
             "kernel": f"{kernel.name} {kernel.version}",
             "command-lines": [_TOOLSTACK_XEN_ARGUMENTS, _TOOLSTACK_ARGUMENTS],
             "initrd-sha256": _sha256(initrd),
@@ -284,11 +279,11 @@ L1 = Kind("current", qemu.L1, _make_l1)
 XEN = Kind("current-xen", qemu.XEN, _make_xen)
 
 
-def prepare(cache: pathlib.Path) -> None:
+def prepare(cache: pathlib.Path, *kinds: Kind) -> None:
     """Makes what is missing. When nothing is, this costs a look at apt's lists and a hash."""
     with _locked(cache):
         packages = _Packages(cache)
-        for kind in (L1, XEN):
+        for kind in kinds:
             _prepare(cache, packages, kind)
         packages.forget_others()
 
@@ -344,7 +339,6 @@ def held(cache: pathlib.Path, kind: Kind = L1) -> Iterator[Snapshot]:
         if hold is not None:
             break
         say(f"preparing {cache}; the first time this takes about a minute")
-        with _locked(cache):
-            _prepare(cache, _Packages(cache), kind)
+        prepare(cache, kind)
     with hold:
         yield snapshot
