@@ -129,7 +129,7 @@ def run(command, limit: float, log: Path, env=None, cwd: Path = ROOT, watch=None
     return Ended(status, log.read_text(errors="replace"), time.monotonic() - start)
 
 
-def build(preset: str, limit: float = 900, targets=()) -> Ended:
+def build(preset: str, limit: float = 2400, targets=()) -> Ended:
     """Configures and builds a preset in build/<preset>."""
     log = ROOT / "build" / "log"
     start = time.monotonic()
