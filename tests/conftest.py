@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 import os
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -42,8 +43,15 @@ def kvm() -> None:
         pytest.skip("no access to /dev/kvm")
 
 
+@pytest.fixture(scope="session")
+def lab_where_needed() -> None:
+    """Prepared by now, so that no test finds the words of a preparation among a guest's."""
+    if not HOST_KVM:
+        subprocess.run([LAB, "prepare"], check=True, capture_output=True, timeout=110)
+
+
 @pytest.fixture
-def boot(pvh: Path):
+def boot(pvh: Path, lab_where_needed: None):
     """boot(KERNEL, arguments...) runs a guest with the debug exit, 20 s at most: on this machine's own KVM, and where
     there is none on the lab's."""
 

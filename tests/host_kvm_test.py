@@ -273,7 +273,9 @@ def test_an_orderly_end_is_status_0(startinfo, word):
 def test_a_triple_fault_is_status_70(startinfo):
     ended, _ = startinfo("-a", "triple")
     assert ended.status == 70, ended
-    assert re.search(r"^pvh: .*startinfo32: .*triple fault.*0x10[0-9a-f]{4}", ended.stderr), ended
+    # KVM on AMD resets the processor before it tells, so that the place is lost.
+    place = ".*0x10[0-9a-f]{4}" if software_kvm() else ""
+    assert re.search(r"^pvh: .*startinfo32: .*triple fault" + place, ended.stderr), ended
 
 
 def test_an_instruction_that_kvm_cannot_run_is_named(startinfo):
