@@ -321,19 +321,3 @@ def test_what_is_no_kernel_is_refused_in_xls_words() -> None:
 def test_domu_memory_has_a_limit(probe: str) -> None:
     done = domu(probe, options=("--memory", "4G"))
     assert (done.returncode, done.stderr.decode()) == (64, "lab: xen-domu: a domain can have 3072M of memory here\n")
-
-
-@pytest.mark.timeout(1000)
-def test_debians_kernel_runs_as_domu_and_all_of_its_console_arrives() -> None:
-    """What goes through the PV console, to the kernel's last words."""
-    prepare_xen()
-    artefacts = json.loads(lab("paths").stdout)
-    options = ("--timeout", "500", "--cpus", "2", "--memory", "256M", "--initrd", artefacts["l2-initrd"])
-    words = ("console=hvc0", "pvh.test=report")
-    done = lab("xen-domu", *options, artefacts["linux-amd64"]["vmlinuz"], "--", *words, limit=580)
-    assert (done.returncode, last_line(done)) == (0, "lab: domU ended: poweroff"), done.stderr.decode()
-    text = done.stdout.decode().replace("\r", "")
-    assert "\nPVH-TEST-INIT-REACHED\n" in text
-    assert "\nCPUS 2\n" in text
-    assert f"\nCMDLINE {' '.join(words)}\n" in text
-    assert text.rstrip().endswith(("reboot: System halted", "reboot: Power down"))
