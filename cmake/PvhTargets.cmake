@@ -32,7 +32,7 @@ endfunction()
 
 # Every public header is compiled alone and included twice: it stands by itself and is guarded.
 function(pvh_check_headers name)
-  file(GLOB headers CONFIGURE_DEPENDS RELATIVE ${CMAKE_CURRENT_SOURCE_DIR}/include
+  file(GLOB_RECURSE headers CONFIGURE_DEPENDS RELATIVE ${CMAKE_CURRENT_SOURCE_DIR}/include
        ${CMAKE_CURRENT_SOURCE_DIR}/include/pvh/${name}/*.hpp)
   foreach(header IN LISTS headers)
     string(MAKE_C_IDENTIFIER ${header} id)
