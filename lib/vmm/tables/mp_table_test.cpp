@@ -162,9 +162,9 @@ TEST(MpTable, RoutesIsaInterruptsAsKvmDoes) {
 }
 
 TEST(MpTable, SaysHowMuchRoomItNeeds) {
-  EXPECT_EQ(mp_table_size(1).value(), 232u);
+  EXPECT_EQ(mp_table_size({.cpus = 1}).value(), 232u);
   for (const unsigned cpus : {1u, 40u, 255u}) {
-    const std::uint64_t size = mp_table_size(cpus).value();
+    const std::uint64_t size = mp_table_size({.cpus = cpus}).value();
     const auto table = build_mp_table(machine(cpus, 0xf0000, size));
     ASSERT_TRUE(table);
     EXPECT_EQ(table->bytes.size(), size);
