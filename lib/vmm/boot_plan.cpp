@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
+#include <algorithm>
 #include <array>
 #include <iterator>
 #include <span>
@@ -54,20 +55,25 @@ Result<std::vector<VirtioSlot>> virtio_slots(const MachineOptions& options) {
 // As Linux's drivers/virtio/virtio_mmio.c reads it, for guests that do not learn of the devices
 // from ACPI. Before a "--" that stands alone: what follows that is init's.
 std::string with_virtio(const std::string& command_line, const std::vector<VirtioSlot>& slots) {
+  if (slots.empty()) {
+    return command_line;
+  }
   std::string words;
   for (const VirtioSlot& slot : slots) {
     fmt::format_to(std::back_inserter(words), "{}virtio_mmio.device={}K@{:#x}:{}",
                    words.empty() ? "" : " ", slot.registers.size().value() >> 10,
                    slot.registers.first().value(), slot.gsi);
   }
-  if (words.empty() || command_line.empty()) {
-    return words + command_line;
+  // With a blank on either side, so that the first and the last word are no special case.
+  const std::string padded = " " + command_line + " ";
+  const std::size_t end = std::min(padded.find(" -- "), padded.size() - 1);
+  std::string line;
+  for (const std::string& part :
+       {padded.substr(0, end), words, padded.substr(end, padded.size() - 1 - end)}) {
+    const std::size_t first = std::min(part.find_first_not_of(' '), part.size());
+    line += line.empty() || first == part.size() ? part.substr(first) : " " + part.substr(first);
   }
-  constexpr std::string_view kEnd = " -- ";
-  const std::size_t end = (command_line + " ").find(kEnd);
-  return end == std::string::npos
-             ? command_line + " " + words
-             : command_line.substr(0, end) + " " + words + command_line.substr(end);
+  return line;
 }
 
 // The machine's tables, made for the places that the shape has for them.

@@ -23,10 +23,10 @@ struct MachineDescription {
   unsigned cpus = 1;
   bool serial = true;  // COM1
   bool clock = true;   // the CMOS clock
-  std::vector<VirtioSlot> virtio;
-  base::Range acpi_room;           // for everything but the RSDP; below 4 GiB
-  base::PhysAddr rsdp;             // 36 bytes; aligned to 16, for guests that search
-  base::PhysAddr mp_table;         // the floating pointer; the configuration table follows it
+  std::vector<VirtioSlot> virtio{};
+  base::Range acpi_room{};         // for everything but the RSDP; below 4 GiB
+  base::PhysAddr rsdp{};           // 36 bytes; aligned to 16, for guests that search
+  base::PhysAddr mp_table{};       // the floating pointer; the configuration table follows it
   base::ByteSize mp_table_room{};  // for both
 };
 
