@@ -68,7 +68,8 @@ int report(const vmm::Ending& ending, const std::string& kernel, const std::stri
       return kHostIo;
     case EndingCause::kSignal:
       complain(kernel,
-               fmt::format("ended by SIG{}", ::sigabbrev_np(static_cast<int>(ending.value))));
+               fmt::format("ended by SIG{}{}{}", ::sigabbrev_np(static_cast<int>(ending.value)),
+                           ending.text.empty() ? "" : ": ", ending.text));
       return kSignalBase + static_cast<int>(ending.value);
     case EndingCause::kTimeout:
       complain(kernel, fmt::format("the guest was still running after {} seconds: {}", timeout,
