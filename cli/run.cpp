@@ -185,6 +185,12 @@ int run(const RunArguments& arguments, const Rest& rest) {
   }
   early.planned = std::chrono::steady_clock::now();
 
+  if (loader::first_module_is_metadata(loaded->kernel.image) && !options.modules.empty()) {
+    complain(kernel,
+             fmt::format("{} takes its first module for its loader's metadata, and {} is none",
+                         loaded->kernel.image.guest_os, options.modules.front().name));
+  }
+
   // Opened before the guest runs: a path that cannot be written must not cost the user his run.
   std::ofstream stats;
   if (!arguments.stats.empty()) {
