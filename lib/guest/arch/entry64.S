@@ -132,21 +132,21 @@ pvh_entry:
         jmp *%rax
 
         .code32
-// Fills ECX bytes at EDI, 128 times a power of two, with page table entries: the first is EAX, whose
+// Fills ECX bytes at EDI, 64 times a power of two, with page table entries: the first is EAX, whose
 // address is aligned to all that they map, and each next one is EDX more. What is done is copied
-// behind itself and gets one more bit, time and again: about one instruction for each entry, where a
+// behind itself and gets one more bit, time and again: about an instruction and a half for each entry, where a
 // software KVM pays for each. Upper halves are 0 and stay so.
         .type fill_table, @function
 fill_table:
         movl %ecx, %ebx
         .set offset, 0
-        .rept 16
+        .rept 8
         movl %eax, offset(%edi)
         addl %edx, %eax
         .set offset, offset + 8
         .endr
-        shll $4, %edx
-        movl $128, %ecx
+        shll $3, %edx
+        movl $64, %ecx
 1:      cmpl %ebx, %ecx
         jae 3f
         pushl %edi
@@ -157,11 +157,11 @@ fill_table:
         shrl $2, %ecx
         rep movsl
 2:      .set offset, 0
-        .rept 16
+        .rept 8
         orl %edx, offset(%eax)
         .set offset, offset + 8
         .endr
-        subl $-128, %eax
+        addl $64, %eax
         cmpl %edi, %eax
         jne 2b
         popl %ecx
