@@ -207,16 +207,13 @@ bool Capture::take_modules() {
   abi::hvm_modlist_entry record;
   const base::PhysAddr list = *boot_.info_.modlist;
   reserve(list, count * std::uint64_t{sizeof(record)}, ReservationKind::kModuleList);
-  const auto noted = boot_.reservations_;
-  const std::size_t reservations = reservations_;
   for (std::uint32_t i = 0; i < count; ++i) {
     const std::uint64_t place = list.value() + i * std::uint64_t{sizeof(record)};
     if (place < list.value() ||
         !machine_.read(base::PhysAddr(place), std::as_writable_bytes(std::span(&record, 1)))) {
       tell(DiagnosticKind::kModuleListMissing, count);
+      // What was read stays reserved: that costs RAM at most.
       boot_.modules_ = {};
-      boot_.reservations_ = noted;
-      reservations_ = reservations;
       return true;
     }
     if (!take_module(i, record)) {
