@@ -8,13 +8,12 @@
 
         pvh_note pvh_entry
 #include "entry_state.inc"
+#include "own_segments.inc"
 
 // Page table bits.
 #define PRESENT_WRITABLE 0x3
 #define LARGE 0x80
-// Selectors in pvh_gdt.
-#define CODE32 0x08
-#define DATA 0x10
+// A selector in pvh_gdt, beside those of own_segments.inc.
 #define CODE64 0x18
 
         .section .pvh_boot, "ax", @progbits
@@ -24,21 +23,7 @@
 pvh_entry:
         save_entry_state
 
-        // The loader's GDT may be anywhere, even gone; hidden parts serve until here.
-        lgdt gdt_pointer
-        ljmp $CODE32, $1f
-1:      movl $DATA, %eax
-        movl %eax, %ds
-        movl %eax, %es
-        movl %eax, %ss
-        movl %eax, %fs
-        movl %eax, %gs
-
-        // The ABI does not say that the loader cleared .bss.
-        movl $pvh_bss_physical, %edi
-        movl $pvh_bss_dwords, %ecx
-        xorl %eax, %eax
-        rep stosl
+        load_own_segments_and_clear_bss
         movl $pvh_boot_bss_physical, %edi
         movl $pvh_boot_bss_dwords, %ecx
         rep stosl
