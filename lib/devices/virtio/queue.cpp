@@ -174,8 +174,8 @@ std::expected<void, QueueFault> Queue::walk(Chain& chain, base::Bytes table, std
       return fault(QueueError::kBadDescriptor, fmt::format("{} of {}", index, entries));
     }
     // The one look at it.
-    const auto descriptor = *base::read_at<abi::virtq_desc>(
-        table, std::uint64_t{index} * sizeof(abi::virtq_desc));
+    const auto descriptor =
+        *base::read_at<abi::virtq_desc>(table, std::uint64_t{index} * sizeof(abi::virtq_desc));
     const std::uint16_t flags = descriptor.flags.get();
     if ((flags & abi::VIRTQ_DESC_F_INDIRECT) != 0) {
       const std::uint32_t length = descriptor.len.get();
