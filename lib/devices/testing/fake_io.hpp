@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// Files for tests: operations are done at once, or fail as the test says, or wait until it lets
-// them go; and files that are gone after the test.
+// Asynchronous file operations for tests: they are done when the loop runs, or fail as the test
+// says, or wait until it lets them go.
 #pragma once
 
 #include <fcntl.h>
@@ -8,14 +8,11 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstdlib>
 #include <deque>
 #include <functional>
 #include <optional>
-#include <string>
 #include <vector>
 
-#include <gtest/gtest.h>
 #include <pvh/base/event_fd.hpp>
 #include <pvh/devices/async_io.hpp>
 
@@ -96,39 +93,6 @@ class FakeIo final : public AsyncIo {
   base::EventFd bell_;
   EventLoop::Watch watch_;
   std::deque<Work> waiting_;
-};
-
-class TempFile {
- public:
-  explicit TempFile(const std::string& content) {
-    path_ = ::testing::TempDir() + "/pvh-disk-XXXXXX";
-    const base::Fd fd(::mkstemp(path_.data()));
-    EXPECT_TRUE(static_cast<bool>(fd));
-    put(content);
-  }
-  TempFile(const TempFile&) = delete;
-  TempFile& operator=(const TempFile&) = delete;
-  ~TempFile() { ::unlink(path_.c_str()); }
-
-  [[nodiscard]] const std::string& path() const { return path_; }
-  void put(const std::string& content) const {
-    const base::Fd fd(::open(path_.c_str(), O_WRONLY | O_TRUNC));
-    EXPECT_EQ(::pwrite(fd.get(), content.data(), content.size(), 0),
-              static_cast<ssize_t>(content.size()));
-  }
-  [[nodiscard]] std::string get() const {
-    const base::Fd fd(::open(path_.c_str(), O_RDONLY));
-    std::string content(static_cast<std::size_t>(::lseek(fd.get(), 0, SEEK_END)), '\0');
-    EXPECT_EQ(::pread(fd.get(), content.data(), content.size(), 0),
-              static_cast<ssize_t>(content.size()));
-    return content;
-  }
-  void truncate(std::uint64_t size) const {
-    EXPECT_EQ(::truncate(path_.c_str(), static_cast<off_t>(size)), 0);
-  }
-
- private:
-  std::string path_;
 };
 
 }  // namespace pvh::devices::testing

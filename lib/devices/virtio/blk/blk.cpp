@@ -75,9 +75,7 @@ std::unique_ptr<Blk> Blk::create(Parts parts) {
   }
   if (const std::uint32_t tail = blk->parts_.disk.tail(); tail != 0) {
     blk->parts_.complain(
-        fmt::format("disk {}: the guest does not see its last {} bytes, which are "
-                    "no whole sector",
-                    blk->parts_.name, tail));
+        fmt::format("the guest does not see its last {} bytes, which are no whole sector", tail));
   }
   return blk;
 }
@@ -427,7 +425,7 @@ void Blk::push(const Chain& chain, Status status) {
 void Blk::complain(const char* what, int error) {
   if (complaints_.emplace(what, error).second) {
     // A read that gives nothing is behind the end of the file.
-    parts_.complain(fmt::format("disk {}: {}: {}; the guest sees an I/O error", parts_.name, what,
+    parts_.complain(fmt::format("{}: {}; the guest sees an I/O error", what,
                                 error == 0 ? "the file became shorter" : base::errno_text(error)));
   }
 }

@@ -15,6 +15,7 @@
 #include <pvh/devices/virtio/blk.hpp>
 
 #include "lib/devices/testing/fake_io.hpp"
+#include "lib/devices/testing/temp_file.hpp"
 #include "lib/devices/testing/virtio_driver.hpp"
 
 namespace pvh::devices::virtio {
@@ -281,7 +282,7 @@ TEST_P(BlkTest, GivesAnIoErrorWhereTheFileIsGone) {
   EXPECT_EQ(bench.read(9, kSector).size(), kSector);
   EXPECT_EQ(bench.read(10, kSector), "status 1");
   EXPECT_EQ(bench.read(5, 10 * kSector), "status 1");
-  EXPECT_THAT(bench.complaints, ElementsAre("disk DISK: cannot be read: the file became shorter; "
+  EXPECT_THAT(bench.complaints, ElementsAre("cannot be read: the file became shorter; "
                                             "the guest sees an I/O error"));
   // A write makes it longer again.
   EXPECT_EQ(bench.write(20, pattern(kSector, 3)), VIRTIO_BLK_S_OK);
@@ -308,7 +309,7 @@ TEST_P(BlkTest, GivesAnIoErrorWhereTheHostHasNoRoom) {
   EXPECT_EQ(inside, VIRTIO_BLK_S_OK);
   EXPECT_EQ(half, VIRTIO_BLK_S_IOERR);
   EXPECT_EQ(outside, VIRTIO_BLK_S_IOERR);
-  EXPECT_THAT(bench.complaints, ElementsAre("disk DISK: cannot be written: File too large; the "
+  EXPECT_THAT(bench.complaints, ElementsAre("cannot be written: File too large; the "
                                             "guest sees an I/O error"));
   EXPECT_EQ(bench.write(10, pattern(4 * kSector, 2)), VIRTIO_BLK_S_OK);
 }
@@ -484,7 +485,7 @@ TEST(BlkFakeTest, SaysWhatItIs) {
   EXPECT_EQ(config.seg_max.get(), 254u);
   EXPECT_GT(config.max_discard_sectors.get(), 0u);
   EXPECT_EQ(bench.driver->offered() & VIRTIO_BLK_F_RO, 0u);
-  EXPECT_THAT(bench.complaints, ElementsAre("disk DISK: the guest does not see its last 100 bytes, "
+  EXPECT_THAT(bench.complaints, ElementsAre("the guest does not see its last 100 bytes, "
                                             "which are no whole sector"));
   bench.negotiate();
   EXPECT_EQ(bench.read(6, kSector), std::string(kSector, 'x'));
@@ -631,11 +632,10 @@ TEST(BlkFakeTest, NamesEachKindOfErrorOnce) {
   EXPECT_EQ(bench.write(0, std::string(kSector, 'y')), VIRTIO_BLK_S_IOERR);
   EXPECT_THAT(
       bench.complaints,
-      ElementsAre(
-          "disk DISK: cannot be read: Input/output error; the guest sees an I/O error",
-          "disk DISK: cannot be written: Input/output error; the guest sees an I/O error",
-          "disk DISK: cannot be flushed: Input/output error; the guest sees an I/O error",
-          "disk DISK: cannot be written: No space left on device; the guest sees an I/O error"));
+      ElementsAre("cannot be read: Input/output error; the guest sees an I/O error",
+                  "cannot be written: Input/output error; the guest sees an I/O error",
+                  "cannot be flushed: Input/output error; the guest sees an I/O error",
+                  "cannot be written: No space left on device; the guest sees an I/O error"));
   bench.fake->hook = nullptr;
   EXPECT_EQ(bench.write(0, std::string(kSector, 'y')), VIRTIO_BLK_S_OK);
 }

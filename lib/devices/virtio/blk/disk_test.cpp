@@ -5,7 +5,7 @@
 #include <gtest/gtest.h>
 #include <pvh/devices/virtio/disk.hpp>
 
-#include "lib/devices/testing/fake_io.hpp"
+#include "lib/devices/testing/temp_file.hpp"
 
 namespace pvh::devices::virtio {
 namespace {

@@ -34,7 +34,6 @@ class Blk final : public Backend {
     EventLoop& loop;
     Disk disk;
     std::unique_ptr<AsyncIo> io;  // of kRequests slots
-    std::string name;             // the disk's, in complaints
     std::string id;               // what the guest may ask for; 20 bytes are kept
     RateLimits limits;
     RateLimiter::Clock clock;  // for tests
