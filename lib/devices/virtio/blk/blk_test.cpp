@@ -76,7 +76,6 @@ struct Bench {
         Blk::create({.loop = *loop,
                      .disk = std::move(*disk),
                      .io = std::move(io),
-                     .name = "DISK",
                      .id = "the-name-of-this-disk",
                      .limits = limits,
                      .clock = clock,
