@@ -52,8 +52,8 @@ def test_a_guest_reads_and_writes_its_disks_and_sees_errors_where_the_host_has_t
     ended = lab("disks")
     said = words(ended)
     assert said["STATUS"] == "0", "the monitor outlives whatever its disks do"
-    assert said["SIZES"].split() == [str(SECTORS)] * 3 + [str(2 * SECTORS), str(SECTORS)]
-    assert said["RO"].split() == ["0", "1", "0", "0", "0"]
+    assert said["SIZES"].split() == [str(SECTORS)] * 3 + [str(2 * SECTORS), str(SECTORS), said["HOST-DEVICE-SIZE"]]
+    assert said["RO"].split() == ["0", "1", "0", "0", "0", "0"]
     assert said["SERIAL"] == "the-serial"
 
     assert said["READ"] == said["HOST-BEFORE-plain"]
@@ -66,6 +66,8 @@ def test_a_guest_reads_and_writes_its_disks_and_sees_errors_where_the_host_has_t
     assert said["SNAPSHOT-READ"] == said["HOST-BEFORE-base"] == said["HOST-AFTER-base"]
     assert said["SNAPSHOT"] == "same"
     assert said["SNAPSHOT-WRITTEN"] != said["HOST-BEFORE-base"]
+
+    assert said["DEVICE-READ"] == said["HOST-DEVICE"] != said["DEVICE-CHANGED"]
 
     assert "DISCARD" in said
     assert said["FULL-FAILS"] == "yes"

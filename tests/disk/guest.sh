@@ -37,6 +37,10 @@ disks() {
     test "$before" = "$(sum_of /dev/vdc)" && echo "SNAPSHOT same"
     echo "SNAPSHOT-WRITTEN $before"
 
+    echo "DEVICE-READ $(dd if=/dev/vdf bs=64k count=16 2>/dev/null | sum_of -)"
+    dd if=/dev/urandom of=/dev/vdf bs=4k count=1 seek=1 conv=fsync 2>/dev/null
+    echo "DEVICE-CHANGED $(dd if=/dev/vdf bs=64k count=16 2>/dev/null | sum_of -)"
+
     blkdiscard /dev/vdd && echo "DISCARD $(sum_of /dev/vdd)"
     echo "FULL-FAILS $(fails dd if=/dev/urandom of=/dev/vdd bs=1M oflag=direct)"
     echo "FULL-FLUSH-FAILS $(fails dd if=/dev/urandom of=/dev/vdd bs=4k count=1 conv=fsync)"

@@ -24,9 +24,11 @@ disks() {
     truncate -s 8M small/full.img
     (wait_for SHORTEN && truncate -s 100K short.img) &
     run --disk plain.img --disk ro.img,ro --disk base.img,snapshot,id=the-serial --disk small/full.img \
-        --disk short.img,iops=5000 -- console=ttyS0 quiet pvh.test=script
+        --disk short.img,iops=5000 --disk /dev/vda,snapshot -- console=ttyS0 quiet pvh.test=script
     echo "STATUS $?"
     cat console
+    echo "HOST-DEVICE $(dd if=/dev/vda bs=64k count=16 2>/dev/null | sha256sum)"
+    echo "HOST-DEVICE-SIZE $(cat /sys/block/vda/size)"
     for name in plain ro base; do
         echo "HOST-AFTER-$name $(sha256sum <$name.img)"
     done
