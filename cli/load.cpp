@@ -21,7 +21,8 @@ std::expected<T, Complaint> about(const std::string& path, std::expected<T, E>&&
 }  // namespace
 
 int fail(const Complaint& complaint) {
-  complain(complaint.subject, complaint.failure.text);
+  const std::string& subject = complaint.failure.subject;
+  complain(subject.empty() ? complaint.subject : subject, complaint.failure.text);
   return exit_status(complaint.failure.kind);
 }
 

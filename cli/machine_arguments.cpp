@@ -2,6 +2,7 @@
 #include "machine_arguments.hpp"
 
 #include <charconv>
+#include <cstdlib>
 #include <optional>
 
 #include <fmt/format.h>
@@ -30,6 +31,23 @@ std::optional<unsigned> parse_count(std::string_view text) {
 std::string join_command_line(const std::string& append, const Rest& rest) {
   const std::string tail = fmt::format("{}", fmt::join(rest, " "));
   return append.empty() || tail.empty() ? append + tail : append + " " + tail;
+}
+
+std::expected<std::vector<vmm::DiskRequest>, Complaint> parse_disks(
+    const std::vector<std::string>& texts) {
+  const char* const folder = std::getenv("TMPDIR");
+  std::vector<vmm::DiskRequest> disks;
+  for (const std::string& text : texts) {
+    auto disk = parse_disk(text);
+    if (!disk) {
+      return bad_option("--disk", disk.error());
+    }
+    if (folder != nullptr && *folder != '\0') {
+      disk->file.overlay_folder = folder;
+    }
+    disks.push_back(std::move(*disk));
+  }
+  return disks;
 }
 
 std::expected<vmm::MachineOptions, Complaint> parse_options(const MachineArguments& arguments,
@@ -64,6 +82,7 @@ std::expected<vmm::MachineOptions, Complaint> parse_options(const MachineArgumen
   options.poison = arguments.poison;
   options.acpi = !arguments.no_acpi;
   options.rng = arguments.rng;
+  options.disks = TRY(parse_disks(arguments.disks));
   options.command_line = join_command_line(arguments.append, rest);
   return options;
 }
@@ -95,6 +114,13 @@ void MachineArguments::add_to(CLI::App& app) {
   app.add_flag("--poison", poison,
                "hostile but legal values in everything that the protocol leaves unspecified");
   app.add_flag("--rng,!--no-rng", rng, "a virtio source of randomness; on by default");
+  app.add_option("--disk", disks,
+                 "FILE[,ro][,snapshot][,id=NAME][,bw=N][,iops=N]: a virtio disk, from a raw image "
+                 "or a block device; repeatable, in order. snapshot: FILE stays as it is, what is "
+                 "written ends with the machine; bw and iops: bytes and requests for each second")
+      ->type_name("FILE")
+      ->expected(1)
+      ->take_all();
   app.add_flag("--no-acpi", no_acpi,
                "no ACPI tables: the guest has the MP table, and the virtio devices on its command "
                "line");

@@ -6,14 +6,20 @@
 #include <charconv>
 #include <cmath>
 #include <optional>
+#include <ranges>
+#include <vector>
 
 #include <fmt/format.h>
 #include <pvh/base/checked.hpp>
+#include <pvh/base/try.hpp>
 
 namespace pvh::cli {
 namespace {
 
-std::optional<unsigned> shift_of_unit(std::string_view unit) {
+constexpr std::size_t kMostDiskId = 20;
+
+// As a power of two; a number without a unit has `bare`.
+std::optional<unsigned> shift_of_unit(std::string_view unit, unsigned bare) {
   std::string upper(unit);
   std::ranges::transform(upper, upper.begin(),
                          [](unsigned char c) { return static_cast<char>(std::toupper(c)); });
@@ -24,7 +30,7 @@ std::optional<unsigned> shift_of_unit(std::string_view unit) {
   }
   constexpr std::string_view kUnits = "KMGT";
   if (upper.empty() && unit.empty()) {
-    return 20;
+    return bare;
   }
   const auto place = upper.size() == 1 ? kUnits.find(upper[0]) : std::string_view::npos;
   if (place == std::string_view::npos) {
@@ -33,12 +39,44 @@ std::optional<unsigned> shift_of_unit(std::string_view unit) {
   return static_cast<unsigned>(10 * (place + 1));
 }
 
+// What a device may do in a second: a number, and a unit or none.
+Parsed<std::uint64_t> parse_rate(std::string_view key, std::string_view text) {
+  std::uint64_t number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  const auto shift = shift_of_unit(text.substr(static_cast<std::size_t>(end - text.data())), 0);
+  const auto rate = error == std::errc() && shift
+                        ? base::checked_mul(number, std::uint64_t{1} << *shift)
+                        : std::nullopt;
+  if (!rate || *rate == 0) {
+    return std::unexpected(
+        fmt::format("{}={} is not a number for each second: write such as {}=1000 or {}=10M", key,
+                    text, key, key));
+  }
+  return *rate;
+}
+
+// What stands between single commas; two of them are one that belongs to the text.
+std::vector<std::string> split_at_commas(std::string_view text) {
+  std::vector<std::string> parts(1);
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (text[i] != ',') {
+      parts.back() += text[i];
+    } else if (text.substr(i).starts_with(",,")) {
+      parts.back() += ',';
+      ++i;
+    } else {
+      parts.emplace_back();
+    }
+  }
+  return parts;
+}
+
 }  // namespace
 
 Parsed<base::ByteSize> parse_size(std::string_view text) {
   std::uint64_t number = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-  const auto shift = shift_of_unit(text.substr(static_cast<std::size_t>(end - text.data())));
+  const auto shift = shift_of_unit(text.substr(static_cast<std::size_t>(end - text.data())), 20);
   if (error == std::errc::invalid_argument || !shift) {
     return std::unexpected(
         fmt::format("\"{}\" is not a size: write a number and K, M, G or T, such as 512M", text));
@@ -78,6 +116,44 @@ Parsed<ModuleOption> parse_module(std::string_view text) {
         fmt::format("\"{}\" names no file: write FILE or FILE,cmdline=TEXT", text));
   }
   return option;
+}
+
+Parsed<vmm::DiskRequest> parse_disk(std::string_view text) {
+  const std::vector<std::string> parts = split_at_commas(text);
+  vmm::DiskRequest disk;
+  disk.file.path = parts[0];
+  if (disk.file.path.empty()) {
+    return std::unexpected(fmt::format("\"{}\" names no file: write FILE or FILE,ro", text));
+  }
+  for (const std::string_view part : parts | std::views::drop(1)) {
+    const std::size_t equals = std::min(part.find('='), part.size());
+    const std::string_view key = part.substr(0, equals);
+    const std::string_view value = part.substr(std::min(equals + 1, part.size()));
+    if (part == "ro") {
+      disk.file.read_only = true;
+    } else if (part == "snapshot") {
+      disk.file.snapshot = true;
+    } else if (key == "id" && !value.empty()) {
+      if (value.size() > kMostDiskId) {
+        return std::unexpected(
+            fmt::format("id={} is too long: a guest reads {} bytes", value, kMostDiskId));
+      }
+      disk.id = value;
+    } else if (key == "bw") {
+      disk.limits.bytes_per_second = TRY(parse_rate(key, value));
+    } else if (key == "iops") {
+      disk.limits.operations_per_second = TRY(parse_rate(key, value));
+    } else {
+      return std::unexpected(
+          fmt::format("\"{}\" is none of ro, snapshot, id=NAME, bw=N and iops=N (a comma in a "
+                      "file's name is written twice)",
+                      part));
+    }
+  }
+  if (disk.file.read_only && disk.file.snapshot) {
+    return std::unexpected("ro and snapshot exclude each other: a snapshot takes writes");
+  }
+  return disk;
 }
 
 Parsed<vmm::ConsoleSpec> parse_console(std::string_view text) {

@@ -9,6 +9,7 @@
 
 #include <pvh/base/address.hpp>
 #include <pvh/vmm/console.hpp>
+#include <pvh/vmm/machine.hpp>
 
 namespace pvh::cli {
 
@@ -29,6 +30,10 @@ struct ModuleOption {
   std::string command_line;
 };
 [[nodiscard]] Parsed<ModuleOption> parse_module(std::string_view text);
+
+// FILE[,ro][,snapshot][,id=NAME][,bw=N][,iops=N]; a comma in FILE or NAME is written twice. N is a
+// number with or without a unit of parse_size(), bytes without.
+[[nodiscard]] Parsed<vmm::DiskRequest> parse_disk(std::string_view text);
 
 // stdio | none | file=PATH | pty | uds=PATH
 [[nodiscard]] Parsed<vmm::ConsoleSpec> parse_console(std::string_view text);

@@ -54,6 +54,33 @@ TEST(Module, HasACommandLineThatMayHoldCommas) {
   EXPECT_FALSE(parse_module(",cmdline=x"));
 }
 
+TEST(Disk, IsAFileAndWhatItMayDo) {
+  const auto plain = parse_disk("a=b.img");
+  ASSERT_TRUE(plain);
+  EXPECT_EQ(plain->file.path, "a=b.img");
+  EXPECT_FALSE(plain->file.read_only);
+  EXPECT_FALSE(plain->file.snapshot);
+  EXPECT_EQ(plain->id, "");
+  EXPECT_EQ(plain->limits, devices::RateLimits{});
+  const auto full = parse_disk("x,,y.img,snapshot,id=a,,b=c,bw=10M,iops=500");
+  ASSERT_TRUE(full);
+  EXPECT_EQ(full->file.path, "x,y.img");
+  EXPECT_TRUE(full->file.snapshot);
+  EXPECT_EQ(full->id, "a,b=c");
+  EXPECT_EQ(full->limits, (devices::RateLimits{10u << 20, 500}));
+  EXPECT_TRUE(parse_disk("x,ro")->file.read_only);
+  EXPECT_EQ(parse_disk("x,bw=1")->limits.bytes_per_second, 1u);
+}
+
+TEST(Disk, RefusesWhatItDoesNotKnow) {
+  for (const auto* const text :
+       {"", ",ro", "x,", "x,rw", "x,ro=1", "x,id=", "x,id", "x,bw=", "x,bw=0", "x,bw=-1", "x,bw=1Z",
+        "x,bw=99999999T", "x,iops=1.5", "x,iops", "x,ro,snapshot", "x,id=123456789012345678901"}) {
+    EXPECT_FALSE(parse_disk(text)) << text;
+  }
+  EXPECT_THAT(parse_disk("x,rw").error(), HasSubstr("\"rw\" is none of"));
+}
+
 TEST(ConsoleOption, NamesAPlace) {
   EXPECT_EQ(parse_console("stdio")->kind, vmm::ConsoleKind::kStdio);
   EXPECT_EQ(parse_console("none")->kind, vmm::ConsoleKind::kNone);

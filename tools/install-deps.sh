@@ -7,7 +7,7 @@ set -eu
 
 # What configure and compile need: the compiler that pvh is shipped from, and the libraries that are not our trade.
 build="g++-12 g++-12-multilib cmake ninja-build pkgconf ccache make binutils python3
-       libfmt-dev libcli11-dev nlohmann-json3-dev
+       libfmt-dev libcli11-dev nlohmann-json3-dev liburing-dev
        zlib1g-dev libbz2-dev liblzma-dev liblzo2-dev liblz4-dev libzstd-dev
        libgtest-dev libgmock-dev libbenchmark-dev"
 

@@ -57,6 +57,18 @@ TEST_F(BootPlanTest, PutsItsWordsBeforeThoseOfInit) {
   EXPECT_EQ(line("a=--b c--"), "a=--b c-- " + device);
 }
 
+TEST_F(BootPlanTest, EachDiskHasAPlaceUntilThereIsNoneLeft) {
+  options.disks.resize(2);
+  const auto two = plan();
+  ASSERT_TRUE(two);
+  ASSERT_EQ((*two)->virtio.size(), 3u);
+  EXPECT_EQ((*two)->virtio[2].gsi, kVirtioInterrupts[2]);
+  options.disks.resize(kVirtioInterrupts.size());
+  const auto many = plan();
+  ASSERT_FALSE(many);
+  EXPECT_EQ(many.error().text, "17 devices: the machine has room for 16");
+}
+
 TEST_F(BootPlanTest, AMachineWithoutDevicesSaysNothingOfThem) {
   options.rng = false;
   options.acpi = false;

@@ -24,4 +24,9 @@ Failure to_failure(const kvm::Fault& fault) {
   return {FailureKind::kHost, base::to_text(fault)};
 }
 
+Failure to_failure(const devices::virtio::DiskFault& fault) {
+  const bool host = fault.code == devices::virtio::DiskError::kNoOverlay;
+  return {host ? FailureKind::kHostIo : FailureKind::kMissing, base::to_text(fault)};
+}
+
 }  // namespace pvh::vmm

@@ -199,7 +199,8 @@ class KvmMachine final : public Machine {
         serial_(serial_line_, sink_, wake_input_),
         cmos_(cmos_options(ram)) {}
 
-  [[nodiscard]] Result<void> add_devices(const BootPlan& boot, const MachineOptions& options);
+  [[nodiscard]] Result<void> add_devices(const BootPlan& boot, const MachineOptions& options,
+                                         std::vector<devices::virtio::Disk> disks);
   [[nodiscard]] Result<void> add_vcpus(const kvm::System& system, unsigned count,
                                        const loader::EntryState& entry);
 
@@ -280,6 +281,8 @@ constexpr std::string_view kHelp =
 Result<std::unique_ptr<Machine>> KvmMachine::create(const BootPlan& boot,
                                                     const MachineOptions& options,
                                                     const Console& console) {
+  // First, because a file that is not there is the user's to mend wherever KVM is.
+  auto disks = TRY(internal::open_disks(options));
   kvm::System system = TRY(lift(kvm::System::open()));
   const int most = TRY(lift(system.check_extension(KVM_CAP_MAX_VCPUS)));
   if (options.cpus > static_cast<unsigned>(std::max(most, 1))) {
@@ -318,12 +321,13 @@ Result<std::unique_ptr<Machine>> KvmMachine::create(const BootPlan& boot,
   machine->statistics_.memory_ready = Clock::now();
   TRY(lift(loader::write(boot.plan, machine->memory_)));
   machine->statistics_.written = Clock::now();
-  TRY(machine->add_devices(boot, options));
+  TRY(machine->add_devices(boot, options, std::move(disks)));
   TRY(machine->add_vcpus(system, options.cpus, boot.plan.entry));
   return machine;
 }
 
-Result<void> KvmMachine::add_devices(const BootPlan& boot, const MachineOptions& options) {
+Result<void> KvmMachine::add_devices(const BootPlan& boot, const MachineOptions& options,
+                                     std::vector<devices::virtio::Disk> disks) {
   using namespace devices;  // NOLINT(google-build-using-namespace): the ports of every device, in
                             // this function only
   struct Place {
@@ -348,7 +352,7 @@ Result<void> KvmMachine::add_devices(const BootPlan& boot, const MachineOptions&
     }
   }
   virtio_ = TRY(internal::VirtioDevices::create(
-      options, boot.virtio,
+      options, std::move(disks), boot.virtio,
       {.vm = vm_, .memory = memory_, .bus = mmio_, .fail = [this](Failure failure) {
          end({EndingCause::kHost, 0, std::move(failure.text)});
        }}));
@@ -651,6 +655,7 @@ Result<Ending> KvmMachine::run() {
   const sigset_t signals = ending_signals();
   sigset_t blocked = signals;
   ::sigaddset(&blocked, SIGPIPE);  // a console that went away is an error to report
+  ::sigaddset(&blocked, SIGXFSZ);  // and a disk's file that may not grow is one to the guest
   std::optional<BlockedSignals> block(blocked);
 
   std::vector<ExitCounts> counts(vcpus_.size());
@@ -668,8 +673,8 @@ Result<Ending> KvmMachine::run() {
     ending_->text = internal::describe_positions(vcpus_);
   }
 
-  // SIGPIPE stays pending in threads that are gone now; the signals that ended us were taken by the
-  // signalfd.
+  // SIGPIPE and SIGXFSZ stay pending in threads that are gone now; the signals that ended us were
+  // taken by the signalfd.
   block.reset();
   ::sigaction(kick_signal(), &kick_before, nullptr);
   for (const ExitCounts& count : counts) {

@@ -9,6 +9,8 @@
 #include <fmt/format.h>
 #include <pvh/base/fault.hpp>
 #include <pvh/base/try.hpp>
+#include <pvh/devices/async_io.hpp>
+#include <pvh/devices/virtio/blk.hpp>
 #include <pvh/devices/virtio/rng.hpp>
 #include <pvh/vmm/layout.hpp>
 
@@ -27,9 +29,23 @@ void say(const std::string& name, const std::string& words) {
 
 }  // namespace
 
-Result<std::unique_ptr<VirtioDevices>> VirtioDevices::create(const MachineOptions& options,
-                                                             std::span<const VirtioSlot> slots,
-                                                             Host host) {
+Result<std::vector<devices::virtio::Disk>> open_disks(const MachineOptions& options) {
+  std::vector<devices::virtio::Disk> disks;
+  for (const DiskRequest& request : options.disks) {
+    auto disk = devices::virtio::Disk::open(request.file);
+    if (!disk) {
+      Failure failure = to_failure(disk.error());
+      failure.subject = request.file.path;
+      return std::unexpected(std::move(failure));
+    }
+    disks.push_back(std::move(*disk));
+  }
+  return disks;
+}
+
+Result<std::unique_ptr<VirtioDevices>> VirtioDevices::create(
+    const MachineOptions& options, std::vector<devices::virtio::Disk> disks,
+    std::span<const VirtioSlot> slots, Host host) {
   std::unique_ptr<VirtioDevices> made(new VirtioDevices(std::move(host)));
   if (slots.empty()) {
     return made;
@@ -43,10 +59,34 @@ Result<std::unique_ptr<VirtioDevices>> VirtioDevices::create(const MachineOption
   if (options.rng) {
     TRY(made->add("rng", *place++, std::make_unique<devices::virtio::Rng>()));
   }
+  for (std::size_t i = 0; i < disks.size(); ++i) {
+    TRY(made->add_disk(options.disks[i], std::move(disks[i]), *place++));
+  }
   return made;
 }
 
 VirtioDevices::~VirtioDevices() = default;
+
+Result<void> VirtioDevices::add_disk(const DiskRequest& request, devices::virtio::Disk disk,
+                                     const VirtioSlot& place) {
+  std::string name = fmt::format("disk {}", request.file.path);
+  auto io = devices::make_async_io(*loop_, devices::virtio::Blk::kRequests);
+  if (!io) {
+    return std::unexpected(host_failure(name));
+  }
+  auto blk = devices::virtio::Blk::create(
+      {.loop = *loop_,
+       .disk = std::move(disk),
+       .io = std::move(io),
+       .id = request.id,
+       .limits = request.limits,
+       .clock = {},
+       .complain = [name](const std::string& words) { say(name, words); }});
+  if (!blk) {
+    return std::unexpected(host_failure(name));
+  }
+  return add(std::move(name), place, std::move(blk));
+}
 
 Result<void> VirtioDevices::add(std::string name, const VirtioSlot& place,
                                 std::unique_ptr<devices::virtio::Backend> backend) {

@@ -12,12 +12,16 @@
 #include <pvh/devices/bus.hpp>
 #include <pvh/devices/event_loop.hpp>
 #include <pvh/devices/virtio/backend.hpp>
+#include <pvh/devices/virtio/disk.hpp>
 #include <pvh/devices/virtio/mmio.hpp>
 #include <pvh/guest_memory/guest_memory.hpp>
 #include <pvh/kvm/kvm.hpp>
 #include <pvh/vmm/machine.hpp>
 
 namespace pvh::vmm::internal {
+
+// The disks that the options name, opened and locked.
+[[nodiscard]] Result<std::vector<devices::virtio::Disk>> open_disks(const MachineOptions& options);
 
 class VirtioDevices {
  public:
@@ -28,9 +32,11 @@ class VirtioDevices {
     std::function<void(Failure)> fail;  // KVM refused something while the guest runs
   };
 
-  // What `host` refers to must outlive the result. Without slots this costs nothing.
+  // What `host` refers to must outlive the result; `disks` are the options'. Without slots this
+  // costs nothing.
   [[nodiscard]] static Result<std::unique_ptr<VirtioDevices>> create(
-      const MachineOptions& options, std::span<const VirtioSlot> slots, Host host);
+      const MachineOptions& options, std::vector<devices::virtio::Disk> disks,
+      std::span<const VirtioSlot> slots, Host host);
   ~VirtioDevices();
   VirtioDevices(const VirtioDevices&) = delete;
   VirtioDevices& operator=(const VirtioDevices&) = delete;
@@ -50,6 +56,8 @@ class VirtioDevices {
 
   explicit VirtioDevices(Host host) : host_(std::move(host)) {}
 
+  [[nodiscard]] Result<void> add_disk(const DiskRequest& request, devices::virtio::Disk disk,
+                                      const VirtioSlot& place);
   [[nodiscard]] Result<void> add(std::string name, const VirtioSlot& place,
                                  std::unique_ptr<devices::virtio::Backend> backend);
   [[nodiscard]] bool connect(Slot& slot);

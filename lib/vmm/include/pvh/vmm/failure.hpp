@@ -8,6 +8,7 @@
 #include <type_traits>
 #include <utility>
 
+#include <pvh/devices/virtio/disk.hpp>
 #include <pvh/guest_memory/guest_memory.hpp>
 #include <pvh/kvm/kvm.hpp>
 #include <pvh/loader/file.hpp>
@@ -27,6 +28,7 @@ enum class FailureKind {
 struct Failure {
   FailureKind kind;
   std::string text;
+  std::string subject{};  // the file that it is about, when that is not the kernel
 };
 
 template <typename T>
@@ -37,6 +39,7 @@ using Result = std::expected<T, Failure>;
 [[nodiscard]] Failure to_failure(const loader::FileFault& fault);
 [[nodiscard]] Failure to_failure(const guest_memory::Fault& fault);
 [[nodiscard]] Failure to_failure(const kvm::Fault& fault);
+[[nodiscard]] Failure to_failure(const devices::virtio::DiskFault& fault);
 
 // Another library's result as one of ours.
 template <typename T, typename E>

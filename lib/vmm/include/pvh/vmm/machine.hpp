@@ -16,6 +16,8 @@
 #include <vector>
 
 #include <pvh/base/address.hpp>
+#include <pvh/devices/rate_limiter.hpp>
+#include <pvh/devices/virtio/disk.hpp>
 #include <pvh/loader/image.hpp>
 #include <pvh/loader/plan.hpp>
 #include <pvh/vmm/console.hpp>
@@ -23,6 +25,13 @@
 #include <pvh/vmm/machine_description.hpp>
 
 namespace pvh::vmm {
+
+// Found by the guest in the order in which they are given.
+struct DiskRequest {
+  devices::virtio::DiskOptions file;
+  std::string id;  // what the guest may ask for; at most 20 bytes
+  devices::RateLimits limits{};
+};
 
 struct MachineOptions {
   base::ByteSize memory{std::uint64_t{256} << 20};
@@ -34,6 +43,7 @@ struct MachineOptions {
   bool poison = false;
   bool acpi = true;  // tables and RSDP; without them a guest has the MP table and the command line
   bool rng = true;
+  std::vector<DiskRequest> disks{};
   bool debug_exit = false;
   bool debug_console = false;
   std::optional<std::chrono::nanoseconds> timeout;
