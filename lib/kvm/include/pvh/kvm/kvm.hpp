@@ -61,18 +61,18 @@ struct EntryFailedExit {
   std::uint64_t hardware_reason;
 };
 struct InterruptedExit {};  // a signal, or immediate_exit
-struct DebugExit {           // what set_guest_debug() asked for, or a #BP or #DB of the guest's own
-  std::uint32_t exception;   // 1 (#DB) or 3 (#BP)
-  std::uint64_t pc;          // linear; of a #BP the address of the int3
+struct DebugExit {          // what set_guest_debug() asked for, or a #BP or #DB of the guest's own
+  std::uint32_t exception;  // 1 (#DB) or 3 (#BP)
+  std::uint64_t pc;         // linear; of a #BP the address of the int3
   std::uint64_t dr6;
   std::uint64_t dr7;
 };
 struct UnknownExit {
   std::uint32_t reason;  // KVM_EXIT_*
 };
-using Exit = std::variant<PortExit, MmioExit, HaltExit, ShutdownExit, SystemEventExit,
-                          InternalErrorExit, EntryFailedExit, InterruptedExit, DebugExit,
-                          UnknownExit>;
+using Exit =
+    std::variant<PortExit, MmioExit, HaltExit, ShutdownExit, SystemEventExit, InternalErrorExit,
+                 EntryFailedExit, InterruptedExit, DebugExit, UnknownExit>;
 
 class Vcpu {
  public:
