@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // Any bytes from the peer, between any reports of the target, are answered in frames that a peer
 // can read; and the server asks nothing of the target that its contract does not allow.
+#include <algorithm>
 #include <cstdint>
 #include <cstdlib>
 #include <span>
@@ -44,16 +45,15 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     const std::size_t length = input[at++];
     const auto chunk = input.subspan(at, std::min(length, input.size() - at));
     at += chunk.size();
-    const std::string payload(chunk.begin(), chunk.end());
     if (length == 0 && at < input.size()) {
       const std::uint8_t what = input[at++];
       if (server.state() == Server::State::kRunning) {
         server.report({static_cast<StopReason>(what % 9), what % 2U, what});
       }
-    } else if (length % 2 == 0) {
-      server.receive(std::as_bytes(std::span(frame(payload))));
     } else {
-      server.receive(std::as_bytes(std::span(payload)));
+      const std::string raw(chunk.begin(), chunk.end());
+      const std::string sent = length % 2 == 0 ? frame(raw) : raw;
+      server.receive(std::as_bytes(std::span(sent)));
     }
     check_output(server.take_output());
     require(target.motions.empty() || target.motions.size() == target.threads());
