@@ -81,8 +81,8 @@ TEST(ParseGdbAddress, TakesTcpAndUnix) {
   EXPECT_EQ(place("tcp:10.0.0.1:99"), "|10.0.0.1|99");
   EXPECT_EQ(place("[::1]:1234"), "|::1|1234");
   EXPECT_EQ(place("unix:/run/gdb.sock"), "/run/gdb.sock|127.0.0.1|0");
-  for (const char* const text : {"", ":", "tcp:", "unix:", "12a", "-1", "65536", "1234 ", "host:",
-                                 "::1:1234", "tcp:1:2:3", "0x10"}) {
+  for (const char* const text : {"", ":", "tcp:", "unix:", "12a", "-1", "65536", "1234 ",
+                                 "host:", "::1:1234", "tcp:1:2:3", "0x10"}) {
     EXPECT_EQ(place(text), "refused") << text;
   }
 }

@@ -543,7 +543,7 @@ def test_only_the_known_emulation_is_mended() -> None:
     mended = mend.mend(program, 0x500000)
     assert len(mended) == len(program)
     changed = sum(before != after for before, after in zip(program, mended, strict=True))
-    assert 0 < changed < 2 + 2 * 7 + 13
+    assert 0 < changed <= 2 + 2 * 7 + 13
     for other in (mended, pathlib.Path("/bin/true").read_bytes()):
         with pytest.raises(LabError, match="cannot be mended"):
             mend.mend(other, 0x500000)
