@@ -181,4 +181,37 @@ Parsed<vmm::ConsoleSpec> parse_console(std::string_view text) {
       fmt::format("\"{}\" is no console: write stdio, none, pty, file=PATH or uds=PATH", text));
 }
 
+Parsed<vmm::GdbAddress> parse_gdb_address(std::string_view text) {
+  const auto refuse = [&] {
+    return std::unexpected(fmt::format(
+        "\"{}\" is no place to listen: write PORT, HOST:PORT with a numeric HOST, or unix:PATH",
+        text));
+  };
+  constexpr std::string_view kUnix = "unix:";
+  constexpr std::string_view kTcp = "tcp:";
+  vmm::GdbAddress address;
+  if (text.starts_with(kUnix)) {
+    address.path = text.substr(kUnix.size());
+    return address.path.empty() ? Parsed<vmm::GdbAddress>(refuse()) : address;
+  }
+  const std::string_view place = text.starts_with(kTcp) ? text.substr(kTcp.size()) : text;
+  const auto colon = place.rfind(':');
+  std::string_view host =
+      colon == std::string_view::npos ? std::string_view() : place.substr(0, colon);
+  const std::string_view port = colon == std::string_view::npos ? place : place.substr(colon + 1);
+  if (host.starts_with('[') && host.ends_with(']')) {
+    host = host.substr(1, host.size() - 2);
+  } else if (host.contains(':')) {
+    return refuse();
+  }
+  if (!host.empty() && host != "localhost") {
+    address.host = host;
+  }
+  const auto [end, error] = std::from_chars(port.data(), port.data() + port.size(), address.port);
+  if (port.empty() || error != std::errc() || end != port.data() + port.size()) {
+    return refuse();
+  }
+  return address;
+}
+
 }  // namespace pvh::cli

@@ -9,6 +9,7 @@
 
 #include <pvh/base/address.hpp>
 #include <pvh/vmm/console.hpp>
+#include <pvh/vmm/gdb_address.hpp>
 #include <pvh/vmm/machine.hpp>
 
 namespace pvh::cli {
@@ -37,5 +38,9 @@ struct ModuleOption {
 
 // stdio | none | file=PATH | pty | uds=PATH
 [[nodiscard]] Parsed<vmm::ConsoleSpec> parse_console(std::string_view text);
+
+// [tcp:]HOST:PORT | :PORT | PORT | unix:PATH. HOST is numeric, an IPv6 one in brackets, or
+// localhost; without it only this machine can connect.
+[[nodiscard]] Parsed<vmm::GdbAddress> parse_gdb_address(std::string_view text);
 
 }  // namespace pvh::cli

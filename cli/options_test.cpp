@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include "options.hpp"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 
 namespace pvh::cli {
@@ -92,6 +93,24 @@ TEST(ConsoleOption, NamesAPlace) {
   EXPECT_EQ(parse_console("uds=s")->kind, vmm::ConsoleKind::kUnixSocket);
   for (const auto* const text : {"", "file", "file=", "stdio=x", "vga", "uds="}) {
     EXPECT_FALSE(parse_console(text)) << text;
+  }
+}
+
+TEST(ParseGdbAddress, TakesTcpAndUnix) {
+  const auto place = [](std::string_view text) {
+    const auto parsed = parse_gdb_address(text);
+    return parsed ? fmt::format("{}|{}|{}", parsed->path, parsed->host, parsed->port) : "refused";
+  };
+  EXPECT_EQ(place("1234"), "|127.0.0.1|1234");
+  EXPECT_EQ(place(":1234"), "|127.0.0.1|1234");
+  EXPECT_EQ(place("localhost:0"), "|127.0.0.1|0");
+  EXPECT_EQ(place("0.0.0.0:65535"), "|0.0.0.0|65535");
+  EXPECT_EQ(place("tcp:10.0.0.1:99"), "|10.0.0.1|99");
+  EXPECT_EQ(place("[::1]:1234"), "|::1|1234");
+  EXPECT_EQ(place("unix:/run/gdb.sock"), "/run/gdb.sock|127.0.0.1|0");
+  for (const char* const text : {"", ":", "tcp:", "unix:", "12a", "-1", "65536", "1234 ",
+                                 "host:", "::1:1234", "tcp:1:2:3", "0x10"}) {
+    EXPECT_EQ(place(text), "refused") << text;
   }
 }
 

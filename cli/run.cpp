@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <cstring>
 #include <fstream>
+#include <optional>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -27,6 +28,7 @@ struct RunArguments {
   std::string console = "stdio";
   bool debug_exit = false;
   bool debug_console = false;
+  std::optional<std::string> gdb;
   std::string timeout;
   std::string stats;
 };
@@ -167,6 +169,15 @@ int run(const RunArguments& arguments, const Rest& rest) {
     }
     timeout = *parsed;
   }
+  std::optional<vmm::GdbAddress> gdb;
+  if (arguments.gdb) {
+    const auto parsed = parse_gdb_address(*arguments.gdb);
+    if (!parsed) {
+      complain("--gdb", parsed.error());
+      return kUsage;
+    }
+    gdb = *parsed;
+  }
   auto loaded = load_machine(arguments.machine, rest);
   if (!loaded) {
     return fail(loaded.error());
@@ -175,6 +186,7 @@ int run(const RunArguments& arguments, const Rest& rest) {
   options.debug_exit = arguments.debug_exit;
   options.debug_console = arguments.debug_console;
   options.timeout = timeout;
+  options.gdb = gdb;
   EarlyMoments early;
   early.image_read = std::chrono::steady_clock::now();
 
@@ -243,6 +255,10 @@ void add_run(CLI::App& app, const Rest& rest, Action& action) {
   command->add_flag("--debug-exit", arguments->debug_exit,
                     "port 0xf4 ends the machine; the exit status is value*2+1");
   command->add_flag("--debug-console", arguments->debug_console, "port 0xe9 prints to stderr");
+  command
+      ->add_option("--gdb", arguments->gdb,
+                   "wait there for gdb before the first instruction: [HOST:]PORT, unix:PATH")
+      ->type_name("ADDR");
   command
       ->add_option("--timeout", arguments->timeout, "end the guest after so long, with status 124")
       ->type_name("SECONDS");

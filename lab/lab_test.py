@@ -22,7 +22,8 @@ _HERE = pathlib.Path(__file__).resolve().parent
 _LAB = str(_HERE / "lab")
 sys.path.insert(0, str(_HERE))
 
-from pvhlab import archive, payload, wire  # noqa: E402
+from pvhlab import archive, mend, payload, wire  # noqa: E402
+from pvhlab.errors import LabError  # noqa: E402
 
 # What no test here reaches: a lab that hangs must fail its test, not stop them all.
 _HARD_LIMIT = 180
@@ -530,6 +531,22 @@ def test_guest_gives_a_shell_and_powers_off_after_it(artefacts: dict[str, dict[s
 
 
 # The parts.
+
+
+def test_mended_emulation_runs_the_saved_machine(kvm_probe: str) -> None:
+    done = lab("run", "--breakpoints", "--", kvm_probe)
+    assert done.returncode == 0, done.stderr
+
+
+def test_only_the_known_emulation_is_mended() -> None:
+    program = pathlib.Path("/usr/bin/qemu-system-x86_64").read_bytes()
+    mended = mend.mend(program, 0x500000)
+    assert len(mended) == len(program)
+    changed = sum(before != after for before, after in zip(program, mended, strict=True))
+    assert 0 < changed <= 2 + 2 * 7 + 13
+    for other in (mended, pathlib.Path("/bin/true").read_bytes()):
+        with pytest.raises(LabError, match="cannot be mended"):
+            mend.mend(other, 0x500000)
 
 
 def test_archive_does_not_depend_on_the_order_of_its_entries() -> None:

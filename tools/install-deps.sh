@@ -15,7 +15,7 @@ build="g++-12 g++-12-multilib cmake ninja-build pkgconf ccache make binutils pyt
 run="python3 qemu-system-x86 seabios busybox-static cpio gzip xz-utils"
 
 # What the tests need besides: the second compiler with its sanitizers, formatter and linter, and the test runners.
-test="git clang-19 libclang-rt-19-dev clang-tidy-19 clang-format-19 acpica-tools gcovr
+test="git gdb clang-19 libclang-rt-19-dev clang-tidy-19 clang-format-19 acpica-tools gcovr
       bzip2 lzop lz4 zstd
       python3-pytest python3-pytest-xdist python3-pytest-timeout"
 

@@ -71,6 +71,7 @@ def _parser() -> _Parser:
     run.add_argument("--get", action="append", default=[], metavar="INSIDE=PATH", help="fetch a file afterwards")
     run.add_argument("--retries", type=int, default=1, metavar="N", help="when L1 hung before any output (default 1)")
     run.add_argument("--hold", action="store_true", help="give the output when the command has ended: always retryable")
+    run.add_argument("--breakpoints", action="store_true", help="let KVM in L1 see INT3 and debug registers of its guests")
     run.add_argument("--pvh", metavar="PATH", help="what the word pvh stands for as COMMAND")
     xen_dom0 = verb("xen-dom0", "boot the PVH kernel KERNEL as dom0 of a real Xen: start_info version 0, no memory map")
     _add_guest_options(xen_dom0)
@@ -109,6 +110,7 @@ def _run(arguments: argparse.Namespace, cache: pathlib.Path, command: list[str])
             files=arguments.file,
             wanted=wanted,
             pvh=arguments.pvh,
+            breakpoints=arguments.breakpoints,
         )
     )
 

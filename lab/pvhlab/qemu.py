@@ -139,13 +139,15 @@ class Monitor:
 class Process:
     """QEMU. A context: leaving it kills QEMU. Each of `wires` is our end of the character device of that name."""
 
-    def __init__(self, arguments: list[str], names: list[str], files: list[IO[bytes]]) -> None:
+    def __init__(
+        self, arguments: list[str], names: list[str], files: list[IO[bytes]], program: str | None = None
+    ) -> None:
         self._wire, monitor = socket.socketpair()
         self.wires: dict[str, socket.socket] = {}
         ends = {"monitor": monitor}
         for name in names:
             self.wires[name], ends[name] = socket.socketpair()
-        command = [tools.find(PROGRAM), *arguments, "-mon", "chardev=monitor,mode=control"]
+        command = [program or tools.find(PROGRAM), *arguments, "-mon", "chardev=monitor,mode=control"]
         for name, end in ends.items():
             command += ["-chardev", f"socket,id={name},fd={end.fileno()}"]
         self._log = tempfile.TemporaryFile()
@@ -192,7 +194,15 @@ class Process:
 class Qemu(Process):
     """A model running. `control` and `input` carry frames (wire.py)."""
 
-    def __init__(self, model: Model, memory: str, payload: IO[bytes], serial: str, start: Boot) -> None:
+    def __init__(
+        self,
+        model: Model,
+        memory: str,
+        payload: IO[bytes],
+        serial: str,
+        start: Boot,
+        program: str | None = None,
+    ) -> None:
         arguments = [
             *model.arguments(),
             *("-object", f"memory-backend-file,id=ram,size={model.memory_mib}M,{memory}"),
@@ -203,7 +213,7 @@ class Qemu(Process):
         names = ["control", "input"]
         if serial == _CONSOLE_WIRE:
             names.append("console")
-        super().__init__(arguments, names, [payload, *start.files])
+        super().__init__(arguments, names, [payload, *start.files], program)
         self.control, self.input = self.wires["control"], self.wires["input"]
 
     @classmethod
@@ -213,14 +223,20 @@ class Qemu(Process):
 
     @classmethod
     def restoring(
-        cls, model: Model, memory: pathlib.Path, state: pathlib.Path, payload: IO[bytes], console: bool = False
+        cls,
+        model: Model,
+        memory: pathlib.Path,
+        state: pathlib.Path,
+        payload: IO[bytes],
+        console: bool = False,
+        program: str | None = None,
     ) -> Self:
         """Goes on where the machine was saved. The memory file is mapped, not read, and does not change. The serial
-        console is the log, or a wire of its own."""
+        console is the log, or a wire of its own. `program` is another QEMU than the one that saved it."""
         with state.open("rb") as file:
             start = Boot(["-incoming", "defer"], [file])
             serial = _CONSOLE_WIRE if console else "stdio"
-            qemu = cls(model, f"mem-path={memory},share=off", payload, serial, start)
+            qemu = cls(model, f"mem-path={memory},share=off", payload, serial, start, program)
             try:
                 monitor = qemu.monitor()
                 monitor.ignore_shared_memory()

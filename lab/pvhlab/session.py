@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import IO, Self
 
-from . import payload, prepare, qemu, terminal, wire
+from . import mend, payload, prepare, qemu, terminal, wire
 from .errors import INPUT_MISSING, LAB_FAILED, TIMED_OUT, LabError
 
 _STDIN, _STDOUT, _STDERR = 0, 1, 2
@@ -42,6 +42,7 @@ class Request:
     files: list[str]
     wanted: dict[str, str]  # path in L1: path on the host
     pvh: str | None
+    breakpoints: bool = False  # the emulation mended, so that a guest's breakpoints reach its debugger
 
 
 class Lost(Exception):
@@ -380,7 +381,8 @@ def run(request: Request) -> int:
 
     def restored(disk: IO[bytes]) -> qemu.Qemu:
         with prepare.held(request.cache) as snapshot:
-            return qemu.Qemu.restoring(qemu.L1, snapshot.memory, snapshot.state, disk)
+            program = mend.program(request.cache) if request.breakpoints else None
+            return qemu.Qemu.restoring(qemu.L1, snapshot.memory, snapshot.state, disk, program=program)
 
     def attempt(machine: qemu.Qemu, source: Input, outputs: Outputs) -> Attempt:
         return Attempt(request, qemu.L1.name, machine, source, outputs)

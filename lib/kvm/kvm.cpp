@@ -162,6 +162,11 @@ Result<Exit> Vcpu::run() {
       return EntryFailedExit{run->fail_entry.hardware_entry_failure_reason};
     case KVM_EXIT_INTR:
       return InterruptedExit{};
+    case KVM_EXIT_DEBUG: {
+      const kvm_debug_exit_arch& debug = run->debug.arch;
+      return DebugExit{
+          .exception = debug.exception, .pc = debug.pc, .dr6 = debug.dr6, .dr7 = debug.dr7};
+    }
     default:
       return UnknownExit{run->exit_reason};
   }
@@ -187,6 +192,30 @@ Result<kvm_sregs> Vcpu::get_sregs() const {
 
 Result<void> Vcpu::set_sregs(const kvm_sregs& sregs) {
   return drop(call(fd_, KVM_SET_SREGS, &sregs, "KVM_SET_SREGS"));
+}
+
+Result<kvm_fpu> Vcpu::get_fpu() const {
+  return fetch<kvm_fpu>(fd_, KVM_GET_FPU, kvm_fpu{}, "KVM_GET_FPU");
+}
+
+Result<void> Vcpu::set_fpu(const kvm_fpu& fpu) {
+  return drop(call(fd_, KVM_SET_FPU, &fpu, "KVM_SET_FPU"));
+}
+
+Result<kvm_debugregs> Vcpu::get_debugregs() const {
+  return fetch<kvm_debugregs>(fd_, KVM_GET_DEBUGREGS, kvm_debugregs{}, "KVM_GET_DEBUGREGS");
+}
+
+Result<void> Vcpu::set_debugregs(const kvm_debugregs& registers) {
+  return drop(call(fd_, KVM_SET_DEBUGREGS, &registers, "KVM_SET_DEBUGREGS"));
+}
+
+Result<void> Vcpu::set_guest_debug(const kvm_guest_debug& debug) {
+  return drop(call(fd_, KVM_SET_GUEST_DEBUG, &debug, "KVM_SET_GUEST_DEBUG"));
+}
+
+Result<kvm_mp_state> Vcpu::get_mp_state() const {
+  return fetch<kvm_mp_state>(fd_, KVM_GET_MP_STATE, kvm_mp_state{}, "KVM_GET_MP_STATE");
 }
 
 Result<kvm_lapic_state> Vcpu::get_lapic() const {

@@ -116,6 +116,21 @@ Result<std::vector<loader::TableRequest>> make_tables(const loader::TablePlaceme
   return requests;
 }
 
+// Where a kernel's addresses in the upper half lie in memory before it maps them. Those in the
+// lower half say nothing: of Linux's, some are offsets into per-CPU areas.
+std::vector<LinkedRange> link_map_of(const loader::Image& image, std::int64_t load_offset) {
+  constexpr std::uint64_t kUpperHalf = std::uint64_t{1} << 63;
+  std::vector<LinkedRange> map;
+  for (const loader::Segment& segment : image.segments) {
+    const base::PhysAddr first(segment.paddr.value() + static_cast<std::uint64_t>(load_offset));
+    const auto range = base::Range::from_size(first, segment.memory_size);
+    if (segment.vaddr >= kUpperHalf && range) {
+      map.push_back({segment.vaddr, *range});
+    }
+  }
+  return map;
+}
+
 }  // namespace
 
 Result<std::unique_ptr<const BootPlan>> plan_boot(const loader::Image& image,
@@ -139,6 +154,7 @@ Result<std::unique_ptr<const BootPlan>> plan_boot(const loader::Image& image,
     }
   }
   boot->plan = TRY(lift(loader::make_plan(image, request)));
+  boot->link_map = link_map_of(image, boot->plan.load_offset);
   return boot;
 }
 

@@ -35,6 +35,7 @@
 #include <pvh/vmm/layout.hpp>
 #include <pvh/vmm/machine.hpp>
 
+#include "debug/debugger.hpp"
 #include "internal/crash.hpp"
 #include "internal/vcpu_state.hpp"
 #include "internal/virtio_devices.hpp"
@@ -231,6 +232,7 @@ class KvmMachine final : public Machine {
   guest_memory::GuestMemory memory_;  // before vm_: KVM maps it until the VM is closed
   kvm::Vm vm_;
   std::vector<kvm::Vcpu> vcpus_;
+  std::unique_ptr<debug::Debugger> debugger_;  // with --gdb only
 
   base::EventFd ended_;
   base::EventFd input_wanted_;
@@ -283,6 +285,10 @@ Result<std::unique_ptr<Machine>> KvmMachine::create(const BootPlan& boot,
                                                     const Console& console) {
   // First, because a file that is not there is the user's to mend wherever KVM is.
   auto disks = TRY(internal::open_disks(options));
+  std::optional<debug::Listener> listener;
+  if (options.gdb) {
+    listener.emplace(TRY(debug::Listener::open(*options.gdb)));
+  }
   kvm::System system = TRY(lift(kvm::System::open()));
   const int most = TRY(lift(system.check_extension(KVM_CAP_MAX_VCPUS)));
   if (options.cpus > static_cast<unsigned>(std::max(most, 1))) {
@@ -323,6 +329,15 @@ Result<std::unique_ptr<Machine>> KvmMachine::create(const BootPlan& boot,
   machine->statistics_.written = Clock::now();
   TRY(machine->add_devices(boot, options, std::move(disks)));
   TRY(machine->add_vcpus(system, options.cpus, boot.plan.entry));
+  if (listener) {
+    machine->debugger_ = TRY(debug::Debugger::create(
+        std::move(*listener), {.vm = machine->vm_,
+                               .vcpus = machine->vcpus_,
+                               .memory = machine->memory_,
+                               .link_map = boot.link_map,
+                               .kick = kick_signal(),
+                               .end = [&it = *machine] { it.end({EndingCause::kQuit, 0, ""}); }}));
+  }
   return machine;
 }
 
@@ -451,6 +466,9 @@ std::optional<Ending> KvmMachine::handle(kvm::Vcpu& vcpu, const kvm::Exit& exit,
         } else if constexpr (std::is_same_v<Reason, kvm::InterruptedExit>) {
           count("interrupted");
           return std::nullopt;
+        } else if constexpr (std::is_same_v<Reason, kvm::DebugExit>) {
+          count("debug");  // the debugger has seen to it
+          return std::nullopt;
         } else if constexpr (std::is_same_v<Reason, kvm::ShutdownExit>) {
           count("shutdown");
           return Ending{EndingCause::kTripleFault, 0,
@@ -482,16 +500,26 @@ std::optional<Ending> KvmMachine::handle(kvm::Vcpu& vcpu, const kvm::Exit& exit,
 }
 
 void KvmMachine::vcpu_thread(kvm::Vcpu& vcpu, ExitCounts& counts) {
+  debug::VcpuGate* const gate = debugger_ ? &debugger_->gate() : nullptr;
+  if (gate != nullptr) {
+    gate->enter(vcpu.id());
+  }
   while (!stop_.load(std::memory_order_relaxed)) {
     const auto exit = vcpu.run();
     if (!exit) {
       end({EndingCause::kHost, 0, base::to_text(exit.error())});
       break;
     }
+    if (gate != nullptr) {
+      gate->pass(vcpu.id(), *exit);
+    }
     if (auto ending = handle(vcpu, *exit, counts)) {
       end(std::move(*ending));
       break;
     }
+  }
+  if (gate != nullptr) {
+    gate->leave(vcpu.id());
   }
   const std::scoped_lock lock(end_mutex_);
   --running_;
@@ -665,9 +693,18 @@ Result<Ending> KvmMachine::run() {
   if (started) {
     started = start_vcpus(threads, counts);
   }
+  if (started && debugger_) {
+    started = debugger_->start();
+  }
   const Result<void> waited = started ? wait_for_end(signals) : started;
+  if (debugger_) {
+    debugger_->let_go();
+  }
   stop_vcpus(threads);
   virtio_->stop();
+  if (debugger_) {
+    debugger_->finish(ending_);
+  }
 
   if (ending_ && ending_->cause == EndingCause::kTimeout) {
     ending_->text = internal::describe_positions(vcpus_);

@@ -61,11 +61,18 @@ struct EntryFailedExit {
   std::uint64_t hardware_reason;
 };
 struct InterruptedExit {};  // a signal, or immediate_exit
+struct DebugExit {          // what set_guest_debug() asked for, or a #BP or #DB of the guest's own
+  std::uint32_t exception;  // 1 (#DB) or 3 (#BP)
+  std::uint64_t pc;         // linear; of a #BP the address of the int3
+  std::uint64_t dr6;
+  std::uint64_t dr7;
+};
 struct UnknownExit {
   std::uint32_t reason;  // KVM_EXIT_*
 };
-using Exit = std::variant<PortExit, MmioExit, HaltExit, ShutdownExit, SystemEventExit,
-                          InternalErrorExit, EntryFailedExit, InterruptedExit, UnknownExit>;
+using Exit =
+    std::variant<PortExit, MmioExit, HaltExit, ShutdownExit, SystemEventExit, InternalErrorExit,
+                 EntryFailedExit, InterruptedExit, DebugExit, UnknownExit>;
 
 class Vcpu {
  public:
@@ -84,6 +91,12 @@ class Vcpu {
   [[nodiscard]] Result<void> set_regs(const kvm_regs& regs);
   [[nodiscard]] Result<kvm_sregs> get_sregs() const;
   [[nodiscard]] Result<void> set_sregs(const kvm_sregs& sregs);
+  [[nodiscard]] Result<kvm_fpu> get_fpu() const;
+  [[nodiscard]] Result<void> set_fpu(const kvm_fpu& fpu);
+  [[nodiscard]] Result<kvm_debugregs> get_debugregs() const;
+  [[nodiscard]] Result<void> set_debugregs(const kvm_debugregs& registers);
+  [[nodiscard]] Result<void> set_guest_debug(const kvm_guest_debug& debug);
+  [[nodiscard]] Result<kvm_mp_state> get_mp_state() const;
   [[nodiscard]] Result<kvm_lapic_state> get_lapic() const;
   [[nodiscard]] Result<void> set_lapic(const kvm_lapic_state& lapic);
   [[nodiscard]] Result<void> set_msrs(std::span<const kvm_msr_entry> entries);

@@ -22,6 +22,7 @@
 #include <pvh/loader/plan.hpp>
 #include <pvh/vmm/console.hpp>
 #include <pvh/vmm/failure.hpp>
+#include <pvh/vmm/gdb_address.hpp>
 #include <pvh/vmm/machine_description.hpp>
 
 namespace pvh::vmm {
@@ -47,15 +48,23 @@ struct MachineOptions {
   bool debug_exit = false;
   bool debug_console = false;
   std::optional<std::chrono::nanoseconds> timeout;
+  std::optional<GdbAddress> gdb;  // the first instruction waits for a debugger
 };
 
 // The most vCPUs that the tables can describe; KVM may allow fewer.
 inline constexpr unsigned kMaxCpus = 255;
 
+// A part of the kernel that is linked to run elsewhere than where it is loaded.
+struct LinkedRange {
+  std::uint64_t linear;
+  base::Range physical;
+};
+
 struct BootPlan {
   loader::PlanRequest request;
-  std::vector<VirtioSlot> virtio;  // in the order in which the machine makes its devices
-  loader::Plan plan;               // refers to the image and to `request`
+  std::vector<VirtioSlot> virtio;     // in the order in which the machine makes its devices
+  std::vector<LinkedRange> link_map;  // of the segments in the upper half of the address space
+  loader::Plan plan;                  // refers to the image and to `request`
 };
 
 // Everything about the machine that is decided before KVM is asked for anything. `image` and what
