@@ -82,6 +82,14 @@ std::expected<vmm::MachineOptions, Complaint> parse_options(const MachineArgumen
   options.poison = arguments.poison;
   options.acpi = !arguments.no_acpi;
   options.rng = arguments.rng;
+  options.balloon = arguments.balloon;
+  if (!arguments.vsock.empty()) {
+    auto vsock = parse_vsock(arguments.vsock);
+    if (!vsock) {
+      return bad_option("--vsock", vsock.error());
+    }
+    options.vsock = std::move(*vsock);
+  }
   options.disks = TRY(parse_disks(arguments.disks));
   options.command_line = join_command_line(arguments.append, rest);
   return options;
@@ -113,6 +121,11 @@ void MachineArguments::add_to(CLI::App& app) {
       ->capture_default_str();
   app.add_flag("--poison", poison,
                "hostile but legal values in everything that the protocol leaves unspecified");
+  app.add_option("--vsock", vsock,
+                 "cid=N,uds=PATH: sockets between host and guest; at PATH the host's programs say "
+                 "CONNECT PORT, and the guest's reach PATH_PORT")
+      ->type_name("VSOCK");
+  app.add_flag("--balloon", balloon, "free memory of the guest goes back to the host");
   app.add_flag("--rng,!--no-rng", rng, "a virtio source of randomness; on by default");
   app.add_option("--disk", disks,
                  "FILE[,ro][,snapshot][,id=NAME][,bw=N][,iops=N]: a virtio disk, from a raw image "

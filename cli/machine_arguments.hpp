@@ -26,6 +26,8 @@ struct MachineArguments {
   bool poison = false;
   bool no_acpi = false;
   bool rng = true;
+  bool balloon = false;
+  std::string vsock;
   std::vector<std::string> disks;
 
   void add_to(CLI::App& app);

@@ -71,6 +71,10 @@ std::vector<std::string> split_at_commas(std::string_view text) {
   return parts;
 }
 
+// 0 to 2 mean something else, and 2^32 - 1 means any.
+constexpr std::uint64_t kLeastCid = 3;
+constexpr std::uint64_t kMostCid = UINT32_MAX - 1;
+
 }  // namespace
 
 Parsed<base::ByteSize> parse_size(std::string_view text) {
@@ -154,6 +158,25 @@ Parsed<vmm::DiskRequest> parse_disk(std::string_view text) {
     return std::unexpected("ro and snapshot exclude each other: a snapshot takes writes");
   }
   return disk;
+}
+
+Parsed<vmm::VsockRequest> parse_vsock(std::string_view text) {
+  constexpr std::string_view kCid = "cid=";
+  constexpr std::string_view kUds = ",uds=";
+  const std::size_t mark = std::min(text.find(kUds), text.size());
+  vmm::VsockRequest request;
+  if (text.starts_with(kCid) && mark + kUds.size() < text.size()) {
+    request.path = text.substr(mark + kUds.size());
+    const auto [end, error] =
+        std::from_chars(text.data() + kCid.size(), text.data() + mark, request.cid);
+    if (error == std::errc() && end == text.data() + mark && request.cid >= kLeastCid &&
+        request.cid <= kMostCid) {
+      return request;
+    }
+  }
+  return std::unexpected(fmt::format(
+      "\"{}\" is no vsock: write cid=N,uds=PATH, where N, from {} to {}, is the guest's address",
+      text, kLeastCid, kMostCid));
 }
 
 Parsed<vmm::ConsoleSpec> parse_console(std::string_view text) {

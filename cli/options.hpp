@@ -36,6 +36,9 @@ struct ModuleOption {
 // number with or without a unit of parse_size(), bytes without.
 [[nodiscard]] Parsed<vmm::DiskRequest> parse_disk(std::string_view text);
 
+// cid=N,uds=PATH; PATH is everything up to the end, commas too.
+[[nodiscard]] Parsed<vmm::VsockRequest> parse_vsock(std::string_view text);
+
 // stdio | none | file=PATH | pty | uds=PATH
 [[nodiscard]] Parsed<vmm::ConsoleSpec> parse_console(std::string_view text);
 

@@ -82,6 +82,19 @@ TEST(Disk, RefusesWhatItDoesNotKnow) {
   EXPECT_THAT(parse_disk("x,rw").error(), HasSubstr("\"rw\" is none of"));
 }
 
+TEST(VsockOption, NamesAnAddressAndAPath) {
+  const auto full = parse_vsock("cid=42,uds=/tmp/a,b");
+  ASSERT_TRUE(full);
+  EXPECT_EQ(full->cid, 42u);
+  EXPECT_EQ(full->path, "/tmp/a,b");
+  EXPECT_TRUE(parse_vsock("cid=4294967294,uds=x"));
+  for (const auto* const text :
+       {"", "cid=3", "uds=/tmp/x", "cid=3,uds=", "cid=,uds=x", "cid=2,uds=x", "cid=x,uds=y",
+        "cid=4294967295,uds=x", "cid=3x,uds=y", "3,uds=x", "cid=3,path=x"}) {
+    EXPECT_FALSE(parse_vsock(text)) << text;
+  }
+}
+
 TEST(ConsoleOption, NamesAPlace) {
   EXPECT_EQ(parse_console("stdio")->kind, vmm::ConsoleKind::kStdio);
   EXPECT_EQ(parse_console("none")->kind, vmm::ConsoleKind::kNone);

@@ -10,8 +10,10 @@
 #include <pvh/base/fault.hpp>
 #include <pvh/base/try.hpp>
 #include <pvh/devices/async_io.hpp>
+#include <pvh/devices/virtio/balloon.hpp>
 #include <pvh/devices/virtio/blk.hpp>
 #include <pvh/devices/virtio/rng.hpp>
+#include <pvh/devices/virtio/vsock.hpp>
 #include <pvh/vmm/layout.hpp>
 
 namespace pvh::vmm::internal {
@@ -61,6 +63,18 @@ Result<std::unique_ptr<VirtioDevices>> VirtioDevices::create(
   }
   for (std::size_t i = 0; i < disks.size(); ++i) {
     TRY(made->add_disk(options.disks[i], std::move(disks[i]), *place++));
+  }
+  if (options.vsock) {
+    auto vsock =
+        devices::virtio::Vsock::create(*made->loop_, options.vsock->cid, options.vsock->path);
+    if (!vsock) {
+      return std::unexpected(
+          Failure{FailureKind::kHostIo, base::to_text(vsock.error()), "--vsock"});
+    }
+    TRY(made->add("vsock", *place++, std::move(*vsock)));
+  }
+  if (options.balloon) {
+    TRY(made->add("balloon", *place++, std::make_unique<devices::virtio::Balloon>()));
   }
   return made;
 }

@@ -34,6 +34,12 @@ struct DiskRequest {
   devices::RateLimits limits{};
 };
 
+// Sockets between host and guest: devices/virtio/vsock.hpp has the convention.
+struct VsockRequest {
+  std::uint64_t cid = 3;  // the guest's address, 3 to 2^32 - 2
+  std::string path;       // where the host's programs connect
+};
+
 struct MachineOptions {
   base::ByteSize memory{std::uint64_t{256} << 20};
   unsigned cpus = 1;
@@ -45,6 +51,8 @@ struct MachineOptions {
   bool acpi = true;  // tables and RSDP; without them a guest has the MP table and the command line
   bool rng = true;
   std::vector<DiskRequest> disks{};
+  std::optional<VsockRequest> vsock{};
+  bool balloon = false;
   bool debug_exit = false;
   bool debug_console = false;
   std::optional<std::chrono::nanoseconds> timeout;

@@ -1,0 +1,43 @@
+#!/bin/sh
+# SPDX-License-Identifier: BSD-2-Clause
+# In the lab, for devices_test.py: PVH KERNEL INITRD VSOCK-TOOL
+pvh=$1 kernel=$2 initrd=$3 tool=$4
+cd /tmp || exit
+
+wait_for() {
+    tries=0
+    until grep -q "$1" console || [ $tries -ge 900 ]; do
+        tries=$((tries + 1))
+        usleep 50000
+    done
+}
+resident() { awk '/^VmRSS:/ { print $2 }' "/proc/$1/status"; }
+
+truncate -s 4M a.img b.img
+"$tool" serve /tmp/vsock_2000 &
+server=$!
+: >console
+"$pvh" run "$kernel" --initrd "$initrd" -m 6G -c 4 --disk a.img --disk b.img,snapshot --vsock cid=5,uds=/tmp/vsock --balloon \
+    --console file=console --timeout 100 -- console=ttyS0 quiet pvh.test=script &
+monitor=$!
+wait_for LISTENING
+echo "TO-GUEST $("$tool" host /tmp/vsock 1000 3000000)"
+echo "TO-GUEST-NOBODY $("$tool" host /tmp/vsock 1001 1)"
+wait_for FILLED
+echo "THREADS $(ls /proc/$monitor/task | wc -l)"
+filled=$(resident $monitor)
+echo measured | dd of=a.img conv=notrunc 2>/dev/null
+wait_for FREED
+tries=0
+while [ $tries -lt 80 ] && [ $((filled - $(resident $monitor))) -lt 350000 ]; do
+    tries=$((tries + 1))
+    usleep 250000
+done
+echo "RESIDENT $filled $(resident $monitor)"
+# The guest has no driver for the button: it ends at once.
+kill -TERM $monitor
+wait $monitor
+echo "STATUS $?"
+kill $server
+cat console
+ls /tmp/vsock 2>&1
