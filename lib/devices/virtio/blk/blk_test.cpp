@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include <linux/falloc.h>
+#include <linux/loop.h>
+#include <sys/ioctl.h>
 #include <sys/resource.h>
 
 #include <algorithm>
@@ -41,6 +43,34 @@ std::string pattern(std::size_t size, unsigned seed) {
   return text;
 }
 
+// A block device with a file behind it, gone with this object. Only root may have one.
+class LoopDevice {
+ public:
+  explicit LoopDevice(const std::string& file) {
+    const base::Fd control(::open("/dev/loop-control", O_RDWR | O_CLOEXEC));
+    const int number = ::ioctl(control.get(), LOOP_CTL_GET_FREE);
+    const base::Fd backing(::open(file.c_str(), O_RDWR | O_CLOEXEC));
+    path_ = "/dev/loop" + std::to_string(number);
+    device_ = base::Fd(::open(path_.c_str(), O_RDWR | O_CLOEXEC));
+    loop_config config{};
+    config.fd = static_cast<std::uint32_t>(backing.get());
+    config.info.lo_flags = LO_FLAGS_AUTOCLEAR;
+    ready_ = ::ioctl(device_.get(), LOOP_CONFIGURE, &config) == 0;
+  }
+  [[nodiscard]] bool ready() const { return ready_; }
+  [[nodiscard]] const std::string& path() const { return path_; }
+  [[nodiscard]] std::string get(std::size_t size) const {
+    std::string content(size, '\0');
+    EXPECT_EQ(::pread(device_.get(), content.data(), size, 0), static_cast<ssize_t>(size));
+    return content;
+  }
+
+ private:
+  std::string path_;
+  base::Fd device_;
+  bool ready_ = false;
+};
+
 // A disk and its driver.
 struct Bench {
   explicit Bench(std::string disk_content, Engine which = Engine::kFake)
@@ -48,7 +78,9 @@ struct Bench {
 
   // False, with the reason, when the engine is not to be had here.
   bool open(DiskOptions options = {}) {
-    options.path = file.path();
+    if (options.path.empty()) {
+      options.path = file.path();
+    }
     options.overlay_folder = ::testing::TempDir();
     std::unique_ptr<AsyncIo> io;
     switch (engine) {
@@ -343,6 +375,7 @@ struct Property {
   bool write_through = false;
   bool no_fallocate = false;
   bool short_io = false;
+  bool block_device = false;
 };
 
 void check_property(Engine engine, Property property) {
@@ -352,7 +385,14 @@ void check_property(Engine engine, Property property) {
   const std::string original = pattern(kSectors * kSector, 1);
   std::string model = original;
   Bench bench(original, engine);
-  if (!bench.open({.path = {}, .snapshot = property.snapshot})) {
+  std::optional<LoopDevice> device;
+  if (property.block_device) {
+    device.emplace(bench.file.path());
+    if (!device->ready()) {
+      GTEST_SKIP() << "no loop device: " << base::errno_text(errno);
+    }
+  }
+  if (!bench.open({.path = device ? device->path() : "", .snapshot = property.snapshot})) {
     GTEST_SKIP() << bench.why;
   }
   bench.negotiate(VIRTIO_BLK_F_DISCARD | VIRTIO_BLK_F_WRITE_ZEROES |
@@ -451,7 +491,8 @@ void check_property(Engine engine, Property property) {
       ASSERT_TRUE(bench.driver->memory.get(lane.data, lane.expected.size()) == lane.expected);
     }
   }
-  EXPECT_TRUE(bench.file.get() == (property.snapshot ? original : model));
+  const std::string after = device ? device->get(original.size()) : bench.file.get();
+  EXPECT_TRUE(after == (property.snapshot ? original : model));
   EXPECT_THAT(bench.complaints, IsEmpty());
 }
 
@@ -463,6 +504,9 @@ TEST_P(BlkTest, RandomRequestsDoSoInASnapshot) {
 }
 TEST_P(BlkTest, RandomRequestsDoSoWithoutFlush) {
   check_property(GetParam(), {.snapshot = false, .write_through = true});
+}
+TEST_P(BlkTest, RandomRequestsDoSoOnABlockDevice) {
+  check_property(GetParam(), {.write_through = true, .block_device = true});
 }
 TEST(BlkFakeTest, RandomRequestsDoSoWithoutFallocate) {
   check_property(Engine::kFake, {.no_fallocate = true});
