@@ -3,8 +3,6 @@
 // queues and buffers in guest memory, well or, when a test says so, badly.
 #pragma once
 
-#include <gtest/gtest.h>
-
 #include <cstdint>
 #include <initializer_list>
 #include <memory>
@@ -13,6 +11,7 @@
 #include <string_view>
 #include <vector>
 
+#include <gtest/gtest.h>
 #include <pvh/abi/virtio.hpp>
 #include <pvh/devices/event_loop.hpp>
 #include <pvh/devices/virtio/mmio.hpp>
@@ -34,8 +33,8 @@ class DriverMemory {
   static constexpr std::uint64_t kSize = 0x400000;
 
   DriverMemory()
-      : memory_(*guest_memory::GuestMemory::create(std::vector{
-            *base::Range::from_size(base::PhysAddr(kFirst), base::ByteSize(kSize))})) {}
+      : memory_(*guest_memory::GuestMemory::create(
+            std::vector{*base::Range::from_size(base::PhysAddr(kFirst), base::ByteSize(kSize))})) {}
 
   std::uint64_t take(std::uint64_t size, std::uint64_t alignment = 16) {
     next_ = (next_ + alignment - 1) / alignment * alignment;

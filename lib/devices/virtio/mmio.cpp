@@ -88,8 +88,7 @@ void MmioTransport::read(std::uint64_t offset, base::MutableBytes data) {
 
 Action MmioTransport::write(std::uint64_t offset, base::Bytes data) {
   if (offset >= VIRTIO_MMIO_CONFIG) {
-    parts_.loop.call(
-        [&] { parts_.backend.write_config(offset - VIRTIO_MMIO_CONFIG, data); });
+    parts_.loop.call([&] { parts_.backend.write_config(offset - VIRTIO_MMIO_CONFIG, data); });
     return {};
   }
   if (const auto value = base::read_at<base::Le32>(data, 0);
@@ -263,8 +262,7 @@ void MmioTransport::reset() {
   status_.store(0);
 }
 
-void MmioTransport::activate(std::uint64_t features,
-                             const std::vector<QueueRegisters>& registers) {
+void MmioTransport::activate(std::uint64_t features, const std::vector<QueueRegisters>& registers) {
   deactivate();  // two vCPUs may have raced a reset against this
   if (!parts_.connect()) {
     return;  // the machine ends
@@ -299,11 +297,12 @@ void MmioTransport::activate(std::uint64_t features,
   }
   parts_.backend.activate(std::move(activation));
   for (const std::size_t i : in_use) {
-    EventLoop::Watch watch = parts_.loop.watch(doorbells_[i].get(), EPOLLIN, [this, i](std::uint32_t) {
-      if (doorbells_[i].clear() && (status_.load() & VIRTIO_CONFIG_S_NEEDS_RESET) == 0) {
-        parts_.backend.notify(i);
-      }
-    });
+    EventLoop::Watch watch =
+        parts_.loop.watch(doorbells_[i].get(), EPOLLIN, [this, i](std::uint32_t) {
+          if (doorbells_[i].clear() && (status_.load() & VIRTIO_CONFIG_S_NEEDS_RESET) == 0) {
+            parts_.backend.notify(i);
+          }
+        });
     watches_.push_back(std::move(watch));
     doorbells_[i].signal();  // for what came before the driver was ready
   }

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include <gtest/gtest.h>
-
 #include <pvh/devices/virtio/rng.hpp>
 
 #include "lib/devices/testing/virtio_driver.hpp"

@@ -67,8 +67,8 @@ class Backend {
   virtual void reset() = 0;
 };
 
-// What a notify() is for most queues: takes every chain that waits, tells the driver when it wants to
-// know, and sees to it that the driver rings for the next. take(chain) pushes the chain, now or
+// What a notify() is for most queues: takes every chain that waits, tells the driver when it wants
+// to know, and sees to it that the driver rings for the next. take(chain) pushes the chain, now or
 // later, and gives true; or gives false to leave this chain and all behind it for another time, for
 // which the driver does not ring. False when the queue turned out broken, and the driver was told:
 // it must not be used any more.

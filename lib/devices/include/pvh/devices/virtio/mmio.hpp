@@ -54,9 +54,7 @@ class MmioTransport final : public Device, private DriverSide {
   [[nodiscard]] Action write(std::uint64_t offset, base::Bytes data) override;
 
   [[nodiscard]] std::size_t queues() const { return doorbells_.size(); }
-  [[nodiscard]] const base::EventFd& doorbell(std::size_t queue) const {
-    return doorbells_[queue];
-  }
+  [[nodiscard]] const base::EventFd& doorbell(std::size_t queue) const { return doorbells_[queue]; }
   // Signalled for each interrupt: an edge.
   [[nodiscard]] const base::EventFd& interrupt() const { return interrupt_; }
 
