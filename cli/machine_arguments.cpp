@@ -62,6 +62,8 @@ std::expected<vmm::MachineOptions, Complaint> parse_options(const MachineArgumen
   }
   options.shape = *shape;
   options.poison = arguments.poison;
+  options.acpi = !arguments.no_acpi;
+  options.rng = arguments.rng;
   options.command_line = join_command_line(arguments.append, rest);
   return options;
 }
@@ -92,6 +94,10 @@ void MachineArguments::add_to(CLI::App& app) {
       ->capture_default_str();
   app.add_flag("--poison", poison,
                "hostile but legal values in everything that the protocol leaves unspecified");
+  app.add_flag("--rng,!--no-rng", rng, "a virtio source of randomness; on by default");
+  app.add_flag("--no-acpi", no_acpi,
+               "no ACPI tables: the guest has the MP table, and the virtio devices on its command "
+               "line");
 }
 
 std::expected<LoadedMachine, Complaint> load_machine(const MachineArguments& arguments,

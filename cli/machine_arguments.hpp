@@ -24,6 +24,8 @@ struct MachineArguments {
   std::string start_info = "1";
   std::string memmap = "strict";
   bool poison = false;
+  bool no_acpi = false;
+  bool rng = true;
 
   void add_to(CLI::App& app);
 };

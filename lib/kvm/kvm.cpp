@@ -261,6 +261,24 @@ Result<void> Vm::irq_line(std::uint32_t gsi, bool level) const {
   return drop(call(fd_, KVM_IRQ_LINE, &line, "KVM_IRQ_LINE"));
 }
 
+Result<void> Vm::ioeventfd(int eventfd, base::PhysAddr address, std::uint32_t size,
+                           std::uint64_t value) {
+  kvm_ioeventfd request{};
+  request.datamatch = value;
+  request.addr = address.value();
+  request.len = size;
+  request.fd = eventfd;
+  request.flags = KVM_IOEVENTFD_FLAG_DATAMATCH;
+  return drop(call(fd_, KVM_IOEVENTFD, &request, "KVM_IOEVENTFD"));
+}
+
+Result<void> Vm::irqfd(int eventfd, std::uint32_t gsi) {
+  kvm_irqfd request{};
+  request.fd = static_cast<std::uint32_t>(eventfd);
+  request.gsi = gsi;
+  return drop(call(fd_, KVM_IRQFD, &request, "KVM_IRQFD"));
+}
+
 Result<Vcpu> Vm::create_vcpu(unsigned id) {
   base::Fd fd(TRY(call(fd_, KVM_CREATE_VCPU, static_cast<unsigned long>(id), "KVM_CREATE_VCPU")));
   void* const run = ::mmap(nullptr, run_size_, PROT_READ | PROT_WRITE, MAP_SHARED, fd.get(), 0);

@@ -1,9 +1,16 @@
 // SPDX-License-Identifier: BSD-2-Clause
+#include <algorithm>
 #include <array>
+#include <iterator>
 #include <span>
+#include <string>
+#include <string_view>
+#include <utility>
 
+#include <fmt/format.h>
 #include <pvh/base/try.hpp>
 #include <pvh/vmm/acpi.hpp>
+#include <pvh/vmm/layout.hpp>
 #include <pvh/vmm/machine.hpp>
 #include <pvh/vmm/mp_table.hpp>
 
@@ -25,22 +32,70 @@ constexpr std::array<std::uint8_t, 7> kResetCode{
 };
 static_assert(kResetCode.size() <= loader::kResetVectorSize.value());
 
+// How many virtio devices the options ask for. VirtioDevices::create makes them.
+std::size_t count_virtio(const MachineOptions& options) {
+  return options.rng ? 1 : 0;
+}
+
+Result<std::vector<VirtioSlot>> virtio_slots(const MachineOptions& options) {
+  const std::size_t count = count_virtio(options);
+  if (count > kVirtioInterrupts.size()) {
+    return std::unexpected(Failure{
+        FailureKind::kRequest,
+        fmt::format("{} devices: the machine has room for {}", count, kVirtioInterrupts.size())});
+  }
+  std::vector<VirtioSlot> slots;
+  for (std::size_t i = 0; i < count; ++i) {
+    const base::PhysAddr first(kVirtioBase.value() + i * kVirtioSize.value());
+    slots.push_back({*base::Range::from_size(first, kVirtioSize), kVirtioInterrupts[i]});
+  }
+  return slots;
+}
+
+// As Linux's drivers/virtio/virtio_mmio.c reads it, for guests that do not learn of the devices
+// from ACPI. Before a "--" that stands alone: what follows that is init's.
+std::string with_virtio(const std::string& command_line, const std::vector<VirtioSlot>& slots) {
+  if (slots.empty()) {
+    return command_line;
+  }
+  std::string words;
+  for (const VirtioSlot& slot : slots) {
+    fmt::format_to(std::back_inserter(words), "{}virtio_mmio.device={}K@{:#x}:{}",
+                   words.empty() ? "" : " ", slot.registers.size().value() >> 10,
+                   slot.registers.first().value(), slot.gsi);
+  }
+  // With a blank on either side, so that the first and the last word are no special case.
+  const std::string padded = " " + command_line + " ";
+  const std::size_t end = std::min(padded.find(" -- "), padded.size() - 1);
+  std::string line;
+  for (const std::string& part :
+       {padded.substr(0, end), words, padded.substr(end, padded.size() - 1 - end)}) {
+    const std::size_t first = std::min(part.find_first_not_of(' '), part.size());
+    line += line.empty() || first == part.size() ? part.substr(first) : " " + part.substr(first);
+  }
+  return line;
+}
+
 // The machine's tables, made for the places that the shape has for them.
 Result<std::vector<loader::TableRequest>> make_tables(const loader::TablePlacement& placement,
-                                                      unsigned cpus) {
-  const MachineDescription description{.cpus = cpus,
+                                                      const MachineOptions& options,
+                                                      const std::vector<VirtioSlot>& virtio) {
+  const MachineDescription description{.cpus = options.cpus,
+                                       .virtio = virtio,
                                        .acpi_room = placement.acpi,
                                        .rsdp = placement.rsdp,
                                        .mp_table = placement.mp_table,
                                        .mp_table_room = placement.mp_table_room};
   std::vector<loader::TableRequest> requests;
-  auto acpi = build_acpi(description);
-  if (!acpi) {
-    return std::unexpected(to_failure(acpi.error()));
-  }
-  for (Table& table : *acpi) {
-    requests.push_back(
-        {std::move(table.name), table.address, std::move(table.bytes), memory_map::Type::kAcpi});
+  if (options.acpi) {
+    auto acpi = build_acpi(description);
+    if (!acpi) {
+      return std::unexpected(to_failure(acpi.error()));
+    }
+    for (Table& table : *acpi) {
+      requests.push_back(
+          {std::move(table.name), table.address, std::move(table.bytes), memory_map::Type::kAcpi});
+    }
   }
   const bool has_mp_table = placement.mp_table_room.value() != 0;
   if (has_mp_table) {
@@ -68,16 +123,20 @@ Result<std::unique_ptr<const BootPlan>> plan_boot(const loader::Image& image,
   auto boot = std::make_unique<BootPlan>();
   loader::PlanRequest& request = boot->request;
   request.ram = loader::ram_ranges(options.memory);
-  request.command_line = options.command_line;
+  boot->virtio = TRY(virtio_slots(options));
+  request.command_line =
+      options.acpi ? options.command_line : with_virtio(options.command_line, boot->virtio);
   request.modules = options.modules;
   request.start_info_version = options.start_info_version;
   request.shape = options.shape;
   request.poison = options.poison;
   if (!request.ram.empty()) {
     const auto placement = loader::table_placement(options.shape, request.ram);
-    request.tables = TRY(make_tables(placement, options.cpus));
+    request.tables = TRY(make_tables(placement, options, boot->virtio));
     request.table_memory = placement.table_memory;
-    request.rsdp = placement.rsdp;
+    if (options.acpi) {
+      request.rsdp = placement.rsdp;
+    }
   }
   boot->plan = TRY(lift(loader::make_plan(image, request)));
   return boot;

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include <poll.h>
 #include <pthread.h>
-#include <sys/eventfd.h>
 #include <sys/signalfd.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
@@ -20,6 +19,7 @@
 #include <utility>
 
 #include <fmt/format.h>
+#include <pvh/base/event_fd.hpp>
 #include <pvh/base/fault.hpp>
 #include <pvh/base/try.hpp>
 #include <pvh/devices/acpi_pm.hpp>
@@ -37,6 +37,7 @@
 
 #include "internal/crash.hpp"
 #include "internal/vcpu_state.hpp"
+#include "internal/virtio_devices.hpp"
 
 namespace pvh::vmm {
 namespace {
@@ -47,30 +48,13 @@ Failure host_failure(const char* what) {
   return {FailureKind::kHost, fmt::format("{}: {}", what, base::errno_text(errno))};
 }
 
-class EventFd {
- public:
-  [[nodiscard]] static Result<EventFd> create() {
-    base::Fd fd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-    if (!fd) {
-      return std::unexpected(host_failure("eventfd"));
-    }
-    return EventFd(std::move(fd));
+Result<base::EventFd> make_event() {
+  auto event = base::EventFd::create();
+  if (!event) {
+    return std::unexpected(host_failure("eventfd"));
   }
-  void signal() const {
-    // Fails only when the counter is full, and then the reader is awake already.
-    const std::uint64_t one = 1;
-    [[maybe_unused]] const ssize_t written = ::write(fd_.get(), &one, sizeof(one));
-  }
-  void clear() const {
-    std::uint64_t count = 0;
-    [[maybe_unused]] const ssize_t taken = ::read(fd_.get(), &count, sizeof(count));
-  }
-  [[nodiscard]] int get() const { return fd_.get(); }
-
- private:
-  explicit EventFd(base::Fd fd) : fd_(std::move(fd)) {}
-  base::Fd fd_;
-};
+  return std::move(*event);
+}
 
 // An interrupt input of KVM's IOAPIC and PICs.
 class KvmInterruptLine final : public devices::InterruptLine {
@@ -122,11 +106,11 @@ class StderrSink final : public devices::Sink {
 
 class WakeInput final : public devices::InputWanted {
  public:
-  explicit WakeInput(const EventFd& event) : event_(event) {}
+  explicit WakeInput(const base::EventFd& event) : event_(event) {}
   void input_wanted() override { event_.signal(); }
 
  private:
-  const EventFd& event_;
+  const base::EventFd& event_;
 };
 
 // What one vCPU did; merged when its thread has ended.
@@ -200,8 +184,8 @@ class KvmMachine final : public Machine {
 
  private:
   KvmMachine(const MachineOptions& options, std::span<const base::Range> ram,
-             const Console& console, kvm::Vm vm, guest_memory::GuestMemory memory, EventFd ended,
-             EventFd input_wanted)
+             const Console& console, kvm::Vm vm, guest_memory::GuestMemory memory,
+             base::EventFd ended, base::EventFd input_wanted)
       : debug_exit_on_(options.debug_exit),
         debug_console_on_(options.debug_console),
         timeout_(options.timeout),
@@ -214,7 +198,7 @@ class KvmMachine final : public Machine {
         serial_(serial_line_, sink_, wake_input_),
         cmos_(cmos_options(ram)) {}
 
-  [[nodiscard]] Result<void> add_devices();
+  [[nodiscard]] Result<void> add_devices(const BootPlan& boot, const MachineOptions& options);
   [[nodiscard]] Result<void> add_vcpus(const kvm::System& system, unsigned count,
                                        const loader::EntryState& entry);
 
@@ -243,8 +227,8 @@ class KvmMachine final : public Machine {
   kvm::Vm vm_;
   std::vector<kvm::Vcpu> vcpus_;
 
-  EventFd ended_;
-  EventFd input_wanted_;
+  base::EventFd ended_;
+  base::EventFd input_wanted_;
   std::atomic<bool> stop_ = false;
   std::mutex end_mutex_;
   std::condition_variable vcpu_gone_;
@@ -262,6 +246,8 @@ class KvmMachine final : public Machine {
   devices::DebugExit debug_exit_;
   devices::DebugConsole debug_console_{debug_sink_};
   devices::PortBus ports_;
+  devices::MmioBus mmio_;
+  std::unique_ptr<internal::VirtioDevices> virtio_;
 
   bool input_open_ = true;
   EscapeFilter escape_;
@@ -307,8 +293,8 @@ Result<std::unique_ptr<Machine>> KvmMachine::create(const BootPlan& boot,
   pit.flags = KVM_PIT_SPEAKER_DUMMY;  // port 0x61 too: kernels calibrate by its gate
   TRY(lift(vm.create_pit2(pit)));
 
-  EventFd ended = TRY(EventFd::create());
-  EventFd input_wanted = TRY(EventFd::create());
+  base::EventFd ended = TRY(make_event());
+  base::EventFd input_wanted = TRY(make_event());
   std::unique_ptr<KvmMachine> machine(new KvmMachine(options, boot.request.ram, console,
                                                      std::move(vm), std::move(memory),
                                                      std::move(ended), std::move(input_wanted)));
@@ -316,12 +302,12 @@ Result<std::unique_ptr<Machine>> KvmMachine::create(const BootPlan& boot,
   machine->statistics_.memory_ready = Clock::now();
   TRY(lift(loader::write(boot.plan, machine->memory_)));
   machine->statistics_.written = Clock::now();
-  TRY(machine->add_devices());
+  TRY(machine->add_devices(boot, options));
   TRY(machine->add_vcpus(system, options.cpus, boot.plan.entry));
   return machine;
 }
 
-Result<void> KvmMachine::add_devices() {
+Result<void> KvmMachine::add_devices(const BootPlan& boot, const MachineOptions& options) {
   using namespace devices;  // NOLINT(google-build-using-namespace): the ports of every device, in
                             // this function only
   struct Place {
@@ -345,6 +331,11 @@ Result<void> KvmMachine::add_devices() {
       return std::unexpected(Failure{FailureKind::kRequest, base::to_text(added.error())});
     }
   }
+  virtio_ = TRY(internal::VirtioDevices::create(
+      options, boot.virtio,
+      {.vm = vm_, .memory = memory_, .bus = mmio_, .fail = [this](Failure failure) {
+         end({EndingCause::kHost, 0, std::move(failure.text)});
+       }}));
   return {};
 }
 
@@ -412,11 +403,13 @@ std::optional<Ending> KvmMachine::handle_port(const kvm::PortExit& exit, ExitCou
 }
 
 std::optional<Ending> KvmMachine::handle_mmio(const kvm::MmioExit& exit, ExitCounts& counts) {
-  // No device of ours is there: as on the wire, reads give ones and writes are lost.
-  ++counts.unclaimed_mmio[exit.address.value() & ~std::uint64_t{0xfff}];
-  if (!exit.is_write) {
-    std::ranges::fill(exit.data, std::byte{0xff});
+  if (!mmio_.claims(exit.address)) {
+    ++counts.unclaimed_mmio[exit.address.value() & ~std::uint64_t{0xfff}];
   }
+  if (exit.is_write) {
+    return ending_of(mmio_.write(exit.address, exit.data));
+  }
+  mmio_.read(exit.address, exit.data);
   return std::nullopt;
 }
 
@@ -621,9 +614,13 @@ Result<Ending> KvmMachine::run() {
   std::vector<ExitCounts> counts(vcpus_.size());
   std::vector<std::thread> threads;
   statistics_.first_instruction = Clock::now();
-  const Result<void> started = start_vcpus(threads, counts);
+  Result<void> started = virtio_->start();
+  if (started) {
+    started = start_vcpus(threads, counts);
+  }
   const Result<void> waited = started ? wait_for_end(signals) : started;
   stop_vcpus(threads);
+  virtio_->stop();
 
   if (ending_ && ending_->cause == EndingCause::kTimeout) {
     ending_->text = internal::describe_positions(vcpus_);

@@ -127,6 +127,11 @@ class DriverQueue {
     ++available_;
     set_available_index(available_);
   }
+  // As for a device that was reset: the next chain is the first.
+  void restart() {
+    available_ = 0;
+    seen_ = 0;
+  }
   void set_available_index(std::uint16_t index) {
     memory_.store(driver_area_ + 2, base::Le16(index));
   }

@@ -94,6 +94,16 @@ std::vector<std::byte> make_dsdt(const MachineDescription& description) {
         "RTC", {aml::name("_HID", aml::eisa_id("PNP0B00")),
                 aml::name("_CRS", aml::resources({aml::io_ports(port, devices::kCmosPorts)}))}));
   }
+  for (unsigned i = 0; i < description.virtio.size(); ++i) {
+    // The name that Linux, FreeBSD and NetBSD know the MMIO transport by.
+    const VirtioSlot& slot = description.virtio[i];
+    devices.push_back(aml::device(
+        aml::NameSegment::numbered('V', i),
+        {aml::name("_HID", aml::string("LNRO0005")), aml::name("_UID", aml::integer(i)),
+         aml::name("_CCA", aml::integer(1)),
+         aml::name("_CRS",
+                   aml::resources({aml::memory(slot.registers), aml::edge_interrupt(slot.gsi)}))}));
+  }
   for (unsigned cpu = 0; cpu < description.cpus; ++cpu) {
     devices.push_back(aml::device(
         aml::NameSegment::numbered('C', cpu),

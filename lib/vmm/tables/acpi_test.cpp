@@ -281,6 +281,31 @@ TEST_F(Iasl, SeesTheDevices) {
     EXPECT_THAT(text, HasSubstr(part));
   }
   EXPECT_THAT(text, Not(HasSubstr("Device (C002)")));
+  EXPECT_THAT(text, Not(HasSubstr("LNRO0005")));
+}
+
+TEST_F(Iasl, SeesTheVirtioDevices) {
+  MachineDescription description = machine(1);
+  for (unsigned i = 0; i < 17; ++i) {
+    const base::PhysAddr first(0xd0000000 + std::uint64_t{i} * 0x1000);
+    description.virtio.push_back({*base::Range::from_size(first, base::ByteSize(0x1000)), i + 5});
+  }
+  const auto tables = build_acpi(description);
+  ASSERT_TRUE(tables);
+  write(named(*tables, "DSDT"));
+  run("iasl -d DSDT.aml");
+  const std::string text = read("DSDT.dsl");
+  const std::size_t at = text.find("Device (V010)");
+  ASSERT_NE(at, std::string::npos);
+  const std::string last = text.substr(at, text.find("Device (C000)") - at);
+  for (const char* const part :
+       {"\"LNRO0005\"", "Name (_UID, 0x10)", "Name (_CCA, One)", "Memory32Fixed (ReadWrite,",
+        "0xD0010000,", "0x00001000,", "Interrupt (ResourceConsumer, Edge, ActiveHigh, Exclusive",
+        "0x00000015,"}) {
+    EXPECT_THAT(last, HasSubstr(part));
+  }
+  const std::string said = run("iasl -p again DSDT.dsl");
+  EXPECT_THAT(said, HasSubstr("0 Errors, 0 Warnings, 0 Remarks")) << said;
 }
 
 }  // namespace

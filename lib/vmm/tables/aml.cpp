@@ -26,6 +26,8 @@ constexpr std::uint8_t kDeviceOp = 0x82;
 constexpr std::uint8_t kIoDescriptor = 0x47;
 constexpr std::uint8_t kDecode16 = 1;
 constexpr std::uint8_t kInterruptDescriptor = 0x89;
+constexpr std::uint8_t kMemory32FixedDescriptor = 0x86;  // 6.4.3.4
+constexpr std::uint8_t kReadWrite = 1;
 constexpr std::uint8_t kInterruptConsumer = 1u << 0;
 constexpr std::uint8_t kInterruptEdge = 1u << 1;
 constexpr std::uint8_t kEndTag = 0x79;
@@ -191,6 +193,17 @@ Term edge_interrupt(std::uint32_t gsi) {
   put_bytes(term, kInterruptConsumer | kInterruptEdge, 1);
   put_bytes(term, 1, 1);  // one interrupt
   put_bytes(term, gsi, 4);
+  return term;
+}
+
+Term memory(base::Range range) {
+  assert(range.last() <= base::PhysAddr(UINT32_MAX));
+  Term term;
+  put_bytes(term, kMemory32FixedDescriptor, 1);
+  put_bytes(term, 9, 2);  // bytes that follow
+  put_bytes(term, kReadWrite, 1);
+  put_bytes(term, range.first().value(), 4);
+  put_bytes(term, range.size().value(), 4);
   return term;
 }
 

@@ -11,6 +11,8 @@
 #include <string_view>
 #include <vector>
 
+#include <pvh/base/address.hpp>
+
 namespace pvh::vmm::aml {
 
 using Term = std::vector<std::byte>;
@@ -33,7 +35,7 @@ class NameSegment {
       text_[i] = c;
     }
   }
-  // `letter` and three hexadecimal digits: C000 to CFFF.
+  // `letter` and three hexadecimal digits: C000 to CFFF, V000 to VFFF.
   [[nodiscard]] static NameSegment numbered(char letter, unsigned number);
 
   [[nodiscard]] const std::array<char, 4>& text() const { return text_; }
@@ -59,6 +61,8 @@ class NameSegment {
 [[nodiscard]] Term io_ports(std::uint16_t first, std::uint8_t count);
 // Edge-triggered, active high, not shared: an ISA interrupt.
 [[nodiscard]] Term edge_interrupt(std::uint32_t gsi);
+// Below 4 GiB; readable and writable.
+[[nodiscard]] Term memory(base::Range range);
 [[nodiscard]] Term resources(std::initializer_list<Term> descriptors);
 
 }  // namespace pvh::vmm::aml

@@ -25,10 +25,11 @@ constexpr std::uint32_t kAnyP6 = 0x600;       // for readers that print it; CPUI
 constexpr std::uint32_t kFpuAndApic = 0x201;  // likewise
 constexpr base::PhysAddr kReach{1u << 20};    // FreeBSD maps the first MiB only
 
-constexpr std::size_t kFixedEntries = 1 + 1 + (kIsaInterrupts - 1) + 2;
+constexpr std::size_t kInterruptEntries = (kIsaInterrupts - 1) + 2;
+constexpr std::size_t kFixedEntries = 1 + 1 + kInterruptEntries;
 constexpr std::size_t kFixedSize =
     sizeof(abi::mp_floating_pointer) + sizeof(abi::mp_configuration_table) + sizeof(abi::mp_bus) +
-    sizeof(abi::mp_io_apic) + (kIsaInterrupts - 1 + 2) * sizeof(abi::mp_interrupt);
+    sizeof(abi::mp_io_apic) + kInterruptEntries * sizeof(abi::mp_interrupt);
 
 std::unexpected<TableFault> fault(TableError code, std::string detail) {
   return std::unexpected(TableFault{code, std::move(detail), std::nullopt});
@@ -47,8 +48,20 @@ abi::mp_interrupt interrupt(std::uint8_t entry, std::uint8_t type, std::uint8_t 
   };
 }
 
+// The inputs of the I/O APIC that no ISA interrupt has. Guests without ACPI learn from here that
+// they exist; as ISA interrupts of the same number they are edges, as the devices make them.
+std::vector<std::uint8_t> further_interrupts(const MachineDescription& description) {
+  std::vector<std::uint8_t> further;
+  for (const VirtioSlot& slot : description.virtio) {
+    if (slot.gsi >= kIsaInterrupts) {
+      further.push_back(static_cast<std::uint8_t>(slot.gsi));
+    }
+  }
+  return further;
+}
+
 // In ascending order of type, as the specification wants it.
-std::vector<std::byte> make_entries(unsigned cpus) {
+std::vector<std::byte> make_entries(unsigned cpus, const std::vector<std::uint8_t>& further) {
   // An id that no processor has, as long as there is one.
   const auto io_apic = static_cast<std::uint8_t>(cpus < kMaxCpus ? cpus : 0);
   std::vector<std::byte> entries;
@@ -82,14 +95,19 @@ std::vector<std::byte> make_entries(unsigned cpus) {
              interrupt(abi::MP_ENTRY_IO_INTERRUPT, abi::MP_INTERRUPT_INT, irq, io_apic, irq));
     }
   }
+  for (const std::uint8_t irq : further) {
+    append(entries,
+           interrupt(abi::MP_ENTRY_IO_INTERRUPT, abi::MP_INTERRUPT_INT, irq, io_apic, irq));
+  }
   append(entries,
          interrupt(abi::MP_ENTRY_LOCAL_INTERRUPT, abi::MP_INTERRUPT_EXTINT, 0, /*apic=*/0, 0));
   append(entries, interrupt(abi::MP_ENTRY_LOCAL_INTERRUPT, abi::MP_INTERRUPT_NMI, 0, kAllApics, 1));
   return entries;
 }
 
-std::vector<std::byte> make_configuration(unsigned cpus) {
-  const std::vector<std::byte> entries = make_entries(cpus);
+std::vector<std::byte> make_configuration(const MachineDescription& description) {
+  const std::vector<std::uint8_t> further = further_interrupts(description);
+  const std::vector<std::byte> entries = make_entries(description.cpus, further);
   const abi::mp_configuration_table header{
       .signature = {'P', 'C', 'M', 'P'},
       .base_table_length = Le16(static_cast<std::uint16_t>(sizeof(header) + entries.size())),
@@ -99,7 +117,8 @@ std::vector<std::byte> make_configuration(unsigned cpus) {
       .product_id = {'M', 'A', 'C', 'H', 'I', 'N', 'E', ' ', ' ', ' ', ' ', ' '},
       .oem_table_pointer = Le32(0),
       .oem_table_size = Le16(0),
-      .entry_count = Le16(static_cast<std::uint16_t>(kFixedEntries + cpus)),
+      .entry_count =
+          Le16(static_cast<std::uint16_t>(kFixedEntries + description.cpus + further.size())),
       .address_of_local_apic = Le32(static_cast<std::uint32_t>(kLocalApicBase.value())),
       .extended_table_length = Le16(0),
       .extended_table_checksum = 0,
@@ -114,8 +133,9 @@ std::vector<std::byte> make_configuration(unsigned cpus) {
 
 }  // namespace
 
-base::ByteSize mp_table_size(unsigned cpus) {
-  return base::ByteSize(kFixedSize + std::uint64_t{cpus} * sizeof(abi::mp_processor));
+base::ByteSize mp_table_size(const MachineDescription& description) {
+  return base::ByteSize(kFixedSize + std::uint64_t{description.cpus} * sizeof(abi::mp_processor) +
+                        further_interrupts(description).size() * sizeof(abi::mp_interrupt));
 }
 
 std::expected<Table, TableFault> build_mp_table(const MachineDescription& description) {
@@ -128,12 +148,12 @@ std::expected<Table, TableFault> build_mp_table(const MachineDescription& descri
   if (!at.is_aligned(base::ByteSize(16))) {
     return fault(TableError::kMisaligned, fmt::format("MP table at {:#x}", at.value()));
   }
-  if (mp_table_size(cpus) > description.mp_table_room) {
-    return fault(TableError::kNoRoom,
-                 fmt::format("an MP table of {} bytes in {}", mp_table_size(cpus).value(),
-                             description.mp_table_room.value()));
+  const base::ByteSize size = mp_table_size(description);
+  if (size > description.mp_table_room) {
+    return fault(TableError::kNoRoom, fmt::format("an MP table of {} bytes in {}", size.value(),
+                                                  description.mp_table_room.value()));
   }
-  const auto end = at.checked_add(mp_table_size(cpus));
+  const auto end = at.checked_add(size);
   if (!end || *end >= kReach) {
     return fault(TableError::kOutOfReach, fmt::format("MP table at {:#x}", at.value()));
   }
@@ -151,7 +171,7 @@ std::expected<Table, TableFault> build_mp_table(const MachineDescription& descri
   std::vector<std::byte> bytes;
   append(bytes, pointer);
   bytes[offsetof(abi::mp_floating_pointer, checksum)] = checksum(bytes);
-  const std::vector<std::byte> table = make_configuration(cpus);
+  const std::vector<std::byte> table = make_configuration(description);
   bytes.insert(bytes.end(), table.begin(), table.end());
   return Table{"MP table", at, std::move(bytes)};
 }

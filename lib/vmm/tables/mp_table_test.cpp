@@ -161,10 +161,26 @@ TEST(MpTable, RoutesIsaInterruptsAsKvmDoes) {
   EXPECT_EQ(walked->local_interrupts[1].destination_apic_intin, 1);
 }
 
+TEST(MpTable, NamesTheInterruptsOfVirtioDevicesThatIsaDoesNotHave) {
+  MachineDescription description = machine(2);
+  for (const std::uint32_t gsi : {5u, 15u, 16u, 23u}) {
+    description.virtio.push_back({.registers = {}, .gsi = gsi});
+  }
+  const auto table = build_mp_table(description);
+  ASSERT_TRUE(table);
+  EXPECT_EQ(table->bytes.size(), mp_table_size(description).value());
+  const auto walked = walk(*table);
+  ASSERT_TRUE(walked);
+  ASSERT_EQ(walked->interrupts.size(), 17u);
+  EXPECT_EQ(walked->interrupts[15].source_bus_irq, 16);
+  EXPECT_EQ(walked->interrupts[15].destination_apic_intin, 16);
+  EXPECT_EQ(walked->interrupts[16].destination_apic_intin, 23);
+}
+
 TEST(MpTable, SaysHowMuchRoomItNeeds) {
-  EXPECT_EQ(mp_table_size(1).value(), 232u);
+  EXPECT_EQ(mp_table_size({.cpus = 1}).value(), 232u);
   for (const unsigned cpus : {1u, 40u, 255u}) {
-    const std::uint64_t size = mp_table_size(cpus).value();
+    const std::uint64_t size = mp_table_size({.cpus = cpus}).value();
     const auto table = build_mp_table(machine(cpus, 0xf0000, size));
     ASSERT_TRUE(table);
     EXPECT_EQ(table->bytes.size(), size);

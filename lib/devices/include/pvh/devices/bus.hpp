@@ -109,6 +109,7 @@ class DeviceTable {
 
   [[nodiscard]] std::expected<void, BusFault> add(std::uint64_t first, std::uint64_t count,
                                                   Device& device);
+  [[nodiscard]] bool claims(std::uint64_t address) const { return find(address) != nullptr; }
   void read(std::uint64_t address, base::MutableBytes data, std::size_t width) const;
   [[nodiscard]] Action write(std::uint64_t address, base::Bytes data, std::size_t width) const;
 
@@ -136,6 +137,9 @@ class Bus {
                                                   Device& device) {
     return table_.add(address_value(first), count, device);
   }
+
+  // Whether a device is there.
+  [[nodiscard]] bool claims(Address address) const { return table_.claims(address_value(address)); }
 
   void read(Address address, base::MutableBytes data) const {
     table_.read(address_value(address), data, data.size());

@@ -113,6 +113,12 @@ class Vm {
   [[nodiscard]] Result<void> create_pit2(const kvm_pit_config& config);
   // Thread-safe.
   [[nodiscard]] Result<void> irq_line(std::uint32_t gsi, bool level) const;
+  // From now on a write of `size` bytes of this value to `address` signals the eventfd and does not
+  // end KVM_RUN.
+  [[nodiscard]] Result<void> ioeventfd(int eventfd, base::PhysAddr address, std::uint32_t size,
+                                       std::uint64_t value);
+  // From now on each signal of the eventfd is an edge on that interrupt input.
+  [[nodiscard]] Result<void> irqfd(int eventfd, std::uint32_t gsi);
   [[nodiscard]] Result<Vcpu> create_vcpu(unsigned id);
 
  private:

@@ -20,6 +20,7 @@
 #include <pvh/loader/plan.hpp>
 #include <pvh/vmm/console.hpp>
 #include <pvh/vmm/failure.hpp>
+#include <pvh/vmm/machine_description.hpp>
 
 namespace pvh::vmm {
 
@@ -31,6 +32,8 @@ struct MachineOptions {
   std::uint32_t start_info_version = 1;
   loader::Shape shape = loader::Shape::kStrict;
   bool poison = false;
+  bool acpi = true;  // tables and RSDP; without them a guest has the MP table and the command line
+  bool rng = true;
   bool debug_exit = false;
   bool debug_console = false;
   std::optional<std::chrono::nanoseconds> timeout;
@@ -41,7 +44,8 @@ inline constexpr unsigned kMaxCpus = 255;
 
 struct BootPlan {
   loader::PlanRequest request;
-  loader::Plan plan;  // refers to the image and to `request`
+  std::vector<VirtioSlot> virtio;  // in the order in which the machine makes its devices
+  loader::Plan plan;               // refers to the image and to `request`
 };
 
 // Everything about the machine that is decided before KVM is asked for anything. `image` and what

@@ -13,13 +13,20 @@
 
 namespace pvh::vmm {
 
+// One virtio device behind the MMIO transport.
+struct VirtioSlot {
+  base::Range registers;
+  std::uint32_t gsi = 0;  // edge-triggered
+};
+
 struct MachineDescription {
   unsigned cpus = 1;
-  bool serial = true;              // COM1
-  bool clock = true;               // the CMOS clock
-  base::Range acpi_room;           // for everything but the RSDP; below 4 GiB
-  base::PhysAddr rsdp;             // 36 bytes; aligned to 16, for guests that search
-  base::PhysAddr mp_table;         // the floating pointer; the configuration table follows it
+  bool serial = true;  // COM1
+  bool clock = true;   // the CMOS clock
+  std::vector<VirtioSlot> virtio{};
+  base::Range acpi_room{};         // for everything but the RSDP; below 4 GiB
+  base::PhysAddr rsdp{};           // 36 bytes; aligned to 16, for guests that search
+  base::PhysAddr mp_table{};       // the floating pointer; the configuration table follows it
   base::ByteSize mp_table_room{};  // for both
 };
 

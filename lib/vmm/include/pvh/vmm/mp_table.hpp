@@ -14,9 +14,9 @@
 
 namespace pvh::vmm {
 
-// How much room the floating pointer and the table for this many CPUs need: 212 bytes and 20 more
-// for each.
-[[nodiscard]] base::ByteSize mp_table_size(unsigned cpus);
+// How much room the floating pointer and the table need: 212 bytes, 20 more for each CPU, and 8 for
+// each virtio device with an interrupt above 15.
+[[nodiscard]] base::ByteSize mp_table_size(const MachineDescription& description);
 
 // The floating pointer, at description.mp_table, and the configuration table right behind it. Up to
 // 255 CPUs, and below 1 MiB.
