@@ -243,6 +243,8 @@ std::expected<std::unique_ptr<PasstEnd>, NetFault> PasstEnd::start(const Options
     end->cut();
     return fault(NetError::kPasstFailed, end->reap());
   }
+  // What it found worth a warning did not keep it from starting, so it is no reason to end either.
+  static_cast<void>(words_of(end->words_.get()));
   return end;
 }
 

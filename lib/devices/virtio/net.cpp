@@ -262,8 +262,13 @@ void Net::look_at_link() {
 
 void Net::choose_events() {
   const bool listens = active_ && guest_has_room_ && receive_queue().size() != 0;
-  const auto events =
-      static_cast<std::uint32_t>((listens ? EPOLLIN : 0) | (end_has_room_ ? 0 : EPOLLOUT));
+  std::uint32_t events = 0;
+  if (listens) {
+    events |= EPOLLIN;
+  }
+  if (!end_has_room_) {
+    events |= EPOLLOUT;
+  }
   if (events != events_) {
     end_watch_.want(events);
     events_ = events;

@@ -16,6 +16,7 @@
 
 #include <pvh/base/fd.hpp>
 #include <pvh/devices/net/error.hpp>
+#include <pvh/devices/net/forward.hpp>
 #include <pvh/devices/net/stream.hpp>
 
 namespace pvh::devices::net {
@@ -26,18 +27,6 @@ inline constexpr const char* kUserNetmask = "255.255.255.0";
 inline constexpr const char* kUserGateway = "10.0.2.2";  // also the host's loopback
 inline constexpr const char* kUserGatewayMac = "52:55:0a:00:02:02";
 inline constexpr std::uint16_t kUserMtu = 65520;
-
-// Who connects to this port of the host reaches that port of the guest.
-struct Forward {
-  enum class Protocol : std::uint8_t { kTcp, kUdp };
-
-  Protocol protocol = Protocol::kTcp;
-  std::string host;  // the address of the host's that is listened on, IPv4; empty: all of them
-  std::uint16_t host_port = 0;
-  std::uint16_t guest_port = 0;
-
-  friend bool operator==(const Forward&, const Forward&) = default;
-};
 
 // The default routes that the host has.
 struct Routes {
