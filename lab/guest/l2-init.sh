@@ -1,7 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: BSD-2-Clause
 # The init of a test guest (Debian's stock kernel under our monitor). The kernel command line says what it does:
-#   pvh.test=poweroff | reboot | panic | report | shell      (shell when nothing is said)
+#   pvh.test=poweroff | reboot | panic | report | script | shell      (shell when nothing is said)
+# script is /test.sh, of a second initramfs behind this one; the drivers of this kernel are loaded before.
 # In every mode it first prints PVH-TEST-INIT-REACHED on the console.
 /bin/busybox mkdir -p /dev /proc /sys /tmp /root /usr/bin /usr/sbin
 /bin/busybox --install -s
@@ -30,6 +31,12 @@ report)
     echo "MEMORY-MAP-BEGIN"
     dmesg | sed -n 's/^.*\(BIOS-e820: \)/\1/p'
     echo "MEMORY-MAP-END"
+    ;;
+script)
+    while read -r module; do
+        insmod "/lib/modules/$(uname -r)/$module"
+    done <"/lib/modules/$(uname -r)/order"
+    sh /test.sh
     ;;
 shell)
     echo "This is a shell in the test guest (busybox). Leave it with 'exit' or Ctrl-D; the guest then powers off."

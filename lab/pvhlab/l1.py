@@ -16,7 +16,9 @@ _L1_INIT = _SOURCES / "l1-init.sh"
 _L2_INIT = _SOURCES / "l2-init.sh"
 TOOLSTACK_INIT = _SOURCES / "toolstack-init.sh"
 DOMU = _SOURCES / "domu.sh"
-_L1_MODULES = ["irqbypass", "kvm", "ccp", "kvm-amd", "virtio_pci", "virtio_blk", "virtio_console"]
+_L1_MODULES = ["irqbypass", "kvm", "ccp", "kvm-amd", "virtio_pci", "virtio_blk", "virtio_console", "tun"]
+# Of the test guest, for Debian's cloud kernel; the other one has none and needs none to boot.
+_L2_MODULES = ["virtio_mmio", "virtio_net"]
 _COMPILER_FLAGS = ["-std=c++23", "-O2", "-static", "-s", "-Wall", "-Wextra"]
 
 
@@ -49,12 +51,12 @@ def base_entries(busybox: Package, init: pathlib.Path) -> list[archive.Entry]:
     ]
 
 
-def driver_entries(order: dict[str, bytes]) -> list[archive.Entry]:
+def driver_entries(order: dict[str, bytes], folder: str = "lib/modules") -> list[archive.Entry]:
     """Modules, and the order in which the init loads them."""
     names = "".join(f"{name}.ko\n" for name in order)
     return [
-        archive.regular("lib/modules/order", names.encode()),
-        *(archive.regular(f"lib/modules/{name}.ko", data) for name, data in order.items()),
+        archive.regular(f"{folder}/order", names.encode()),
+        *(archive.regular(f"{folder}/{name}.ko", data) for name, data in order.items()),
     ]
 
 
@@ -72,5 +74,14 @@ def l1_initrd(cache: pathlib.Path, kernel: Package, busybox: Package) -> bytes:
     )
 
 
-def l2_initrd(busybox: Package) -> bytes:
-    return archive.initrd(base_entries(busybox, _L2_INIT))
+def l2_initrd(cloud: Package, busybox: Package) -> bytes:
+    folder = f"lib/modules/{cloud.one('lib/modules/*').name}"
+    return archive.initrd(
+        [
+            *base_entries(busybox, _L2_INIT),
+            archive.directory("lib"),
+            archive.directory("lib/modules"),
+            archive.directory(folder),
+            *driver_entries(Modules(cloud.root).load_order(_L2_MODULES), folder),
+        ]
+    )

@@ -235,7 +235,7 @@ def _make_l1(cache: pathlib.Path, packages: _Packages, _open: contextlib.ExitSta
     l2_initrd = cache / "guests" / "l2-initrd.cpio.gz"
     l1_initrd = cache / "l1-initrd.cpio"
     vmlinuz = kernel.one("boot/vmlinuz-*")
-    _write(l2_initrd, l1.l2_initrd(busybox))
+    _write(l2_initrd, l1.l2_initrd(cloud, busybox))
     _write(l1_initrd, l1.l1_initrd(cache, kernel, busybox))
     return _Makings(
         qemu.linux_boot(vmlinuz, l1_initrd, _L1_ARGUMENTS),
