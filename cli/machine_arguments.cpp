@@ -64,6 +64,13 @@ std::expected<vmm::MachineOptions, Complaint> parse_options(const MachineArgumen
   options.poison = arguments.poison;
   options.acpi = !arguments.no_acpi;
   options.rng = arguments.rng;
+  for (const std::string& text : arguments.nets) {
+    auto net = parse_net(text);
+    if (!net) {
+      return bad_option("--net", net.error());
+    }
+    options.nets.push_back(std::move(*net));
+  }
   options.command_line = join_command_line(arguments.append, rest);
   return options;
 }
@@ -95,6 +102,12 @@ void MachineArguments::add_to(CLI::App& app) {
   app.add_flag("--poison", poison,
                "hostile but legal values in everything that the protocol leaves unspecified");
   app.add_flag("--rng,!--no-rng", rng, "a virtio source of randomness; on by default");
+  app.add_option("--net", nets,
+                 "a network card, repeatable: user[,hostfwd=tcp|udp:HOST:PORT-GUESTPORT][,mac=MAC] "
+                 "(needs passt, no privilege) or tap=NAME[,mac=MAC]")
+      ->type_name("NET")
+      ->expected(1)
+      ->take_all();
   app.add_flag("--no-acpi", no_acpi,
                "no ACPI tables: the guest has the MP table, and the virtio devices on its command "
                "line");

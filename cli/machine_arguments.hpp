@@ -26,6 +26,7 @@ struct MachineArguments {
   bool poison = false;
   bool no_acpi = false;
   bool rng = true;
+  std::vector<std::string> nets;
 
   void add_to(CLI::App& app);
 };

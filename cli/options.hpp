@@ -9,6 +9,7 @@
 
 #include <pvh/base/address.hpp>
 #include <pvh/vmm/console.hpp>
+#include <pvh/vmm/net_option.hpp>
 
 namespace pvh::cli {
 
@@ -32,5 +33,8 @@ struct ModuleOption {
 
 // stdio | none | file=PATH | pty | uds=PATH
 [[nodiscard]] Parsed<vmm::ConsoleSpec> parse_console(std::string_view text);
+
+// user[,hostfwd=tcp|udp:[HOST]:PORT-GUEST]...[,mac=MAC] | tap=NAME[,mac=MAC]
+[[nodiscard]] Parsed<vmm::NetOption> parse_net(std::string_view text);
 
 }  // namespace pvh::cli

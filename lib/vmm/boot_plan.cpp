@@ -34,7 +34,7 @@ static_assert(kResetCode.size() <= loader::kResetVectorSize.value());
 
 // How many virtio devices the options ask for. VirtioDevices::create makes them.
 std::size_t count_virtio(const MachineOptions& options) {
-  return options.rng ? 1 : 0;
+  return (options.rng ? 1 : 0) + options.nets.size();
 }
 
 Result<std::vector<VirtioSlot>> virtio_slots(const MachineOptions& options) {

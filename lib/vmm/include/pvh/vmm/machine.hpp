@@ -21,6 +21,7 @@
 #include <pvh/vmm/console.hpp>
 #include <pvh/vmm/failure.hpp>
 #include <pvh/vmm/machine_description.hpp>
+#include <pvh/vmm/net_option.hpp>
 
 namespace pvh::vmm {
 
@@ -34,6 +35,7 @@ struct MachineOptions {
   bool poison = false;
   bool acpi = true;  // tables and RSDP; without them a guest has the MP table and the command line
   bool rng = true;
+  std::vector<NetOption> nets;
   bool debug_exit = false;
   bool debug_console = false;
   std::optional<std::chrono::nanoseconds> timeout;
