@@ -53,6 +53,16 @@ std::string note_source(const loader::Note& note) {
                      note.index);
 }
 
+std::string modules_line(const loader::Image& image) {
+  if (!image.pvh_entry) {
+    return "none: it has no PVH entry";
+  }
+  return loader::first_module_is_metadata(image)
+             ? fmt::format("{} takes the first for its loader's metadata: pass none",
+                           image.guest_os)
+             : "any number, each with a command line";
+}
+
 std::string as_text(const std::string& path, const loader::Image& image) {
   std::string text;
   const auto line = [&text](std::string_view name, const std::string& value) {
@@ -68,8 +78,10 @@ std::string as_text(const std::string& path, const loader::Image& image) {
     line("movable", fmt::format("by {:#x} within {:#x}-{:#x}", image.relocation->alignment,
                                 image.relocation->min.value(), image.relocation->max.value()));
   }
-  line("modules",
-       image.pvh_entry ? "any number, each with a command line" : "none: it has no PVH entry");
+  if (!image.guest_os.empty()) {
+    line("guest os", image.guest_os);
+  }
+  line("modules", modules_line(image));
   text += "\nsegments  header  physical              in file     in memory   offset      access\n";
   for (const loader::Segment& segment : image.segments) {
     fmt::format_to(std::back_inserter(text),
@@ -132,6 +144,8 @@ nlohmann::json as_json(const std::string& path, const loader::Image& image) {
                          {"position_independent", image.relocatable},
                          {"elf_size", image.elf.size()},
                          {"elf_entry", image.elf_entry},
+                         {"guest_os", ascii(image.guest_os)},
+                         {"first_module_is_metadata", loader::first_module_is_metadata(image)},
                          {"pvh_entry", nullptr},
                          {"relocation", nullptr},
                          {"segments", segments},

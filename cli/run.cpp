@@ -68,7 +68,8 @@ int report(const vmm::Ending& ending, const std::string& kernel, const std::stri
       return kHostIo;
     case EndingCause::kSignal:
       complain(kernel,
-               fmt::format("ended by SIG{}", ::sigabbrev_np(static_cast<int>(ending.value))));
+               fmt::format("ended by SIG{}{}{}", ::sigabbrev_np(static_cast<int>(ending.value)),
+                           ending.text.empty() ? "" : ": ", ending.text));
       return kSignalBase + static_cast<int>(ending.value);
     case EndingCause::kTimeout:
       complain(kernel, fmt::format("the guest was still running after {} seconds: {}", timeout,
@@ -183,6 +184,12 @@ int run(const RunArguments& arguments, const Rest& rest) {
     return fail({kernel, boot.error()});
   }
   early.planned = std::chrono::steady_clock::now();
+
+  if (loader::first_module_is_metadata(loaded->kernel.image) && !options.modules.empty()) {
+    complain(kernel,
+             fmt::format("{} takes its first module for its loader's metadata, and {} is none",
+                         loaded->kernel.image.guest_os, options.modules.front().name));
+  }
 
   // Opened before the guest runs: a path that cannot be written must not cost the user his run.
   std::ofstream stats;

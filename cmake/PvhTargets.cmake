@@ -4,7 +4,7 @@
 
 # What a kernel links: as every kernel is compiled, small, and in sections of their own, so that a kernel is no larger
 # than what it uses.
-set(PVH_FREESTANDING_FLAGS -Os -ffunction-sections -fdata-sections -fcf-protection=none)
+set(PVH_FREESTANDING_FLAGS -Oz -ffunction-sections -fdata-sections -fcf-protection=none)
 
 # pvh_library(NAME [FREESTANDING] SOURCES ... [KERNEL32 ...] [KERNEL64 ...] [PUBLIC targets...] [PRIVATE targets...])
 # makes pvh_NAME (alias pvh::NAME). FREESTANDING makes its twins pvh_NAME_freestanding and pvh_NAME_freestanding32 from

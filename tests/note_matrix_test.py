@@ -81,3 +81,18 @@ def test_inspect_names_the_entry(pvh, tmp_path, kernel):
 def test_the_matrix_is_whole():
     assert len(list(matrix())) == 2 * 2 * 2 * 2 * 4
     assert len({name for name, _ in CASES}) == len(CASES)
+
+
+def test_a_freebsd_kernel_is_known_and_a_ramdisk_for_it_is_doubted(boot, pvh, tmp_path):
+    """FreeBSD takes its first module for what its own loader would have left there."""
+    path = tmp_path / "kernel"
+    path.write_bytes(Elf(bits=64, note_segments=[
+        NoteSegment(notes=[Note(type=6, desc=b"FreeBSD\0"), entry_note()])]).build())
+    ended = run([pvh, "inspect", path])
+    assert ended.status == 0 and "guest os  FreeBSD" in ended.stdout.decode() and "metadata" in ended.stdout.decode(), ended
+    described = json.loads(run([pvh, "inspect", "--json", path]).stdout)
+    assert described["guest_os"] == "FreeBSD" and described["first_module_is_metadata"] is True
+    assert boot(path).stderr == ""
+    ended = boot(path, "--initrd", path)
+    assert ended.status == elf.DEBUG_EXIT_STATUS, ended
+    assert "metadata" in ended.stderr and str(path) in ended.stderr, ended

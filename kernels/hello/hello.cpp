@@ -2,8 +2,9 @@
 // The smallest kernel on the runtime: says where it is, and ends.
 #include <pvh/guest/pvh.hpp>
 
-// It takes no memory, so nothing can come to lie over ACPI's tables.
+// It takes no memory, so nothing can come to lie over the firmware's tables.
 PVH_WITHOUT_ACPI()
+PVH_WITHOUT_MP_TABLE()
 
 namespace {
 

@@ -8,7 +8,9 @@
 #include <pvh/abi/mp_table.hpp>
 #include <pvh/abi/start_info.hpp>
 #include <pvh/abi/virtio.hpp>
+#include <pvh/abi/virtio_balloon.hpp>
 #include <pvh/abi/virtio_net.hpp>
+#include <pvh/abi/virtio_vsock.hpp>
 #include <pvh/abi/xen_console.hpp>
 #include <pvh/abi/xen_cpuid.hpp>
 #include <pvh/abi/xen_event_channel.hpp>

@@ -11,7 +11,7 @@ std::size_t Boot::room() const {
   // As many as subtract() can take.
   const std::size_t used = acquired_.map.size();
   const std::size_t scratch = storage_.scratch.size() - std::min(storage_.scratch.size(), used);
-  return std::min({storage_.reservations.size(), storage_.ranges.size(), scratch});
+  return std::min(std::min(storage_.reservations.size(), storage_.ranges.size()), scratch);
 }
 
 bool Boot::note(base::Range range, ReservationKind kind, std::uint32_t index) {

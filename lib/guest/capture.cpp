@@ -23,15 +23,9 @@ bool is_near(base::PhysAddr a, std::optional<base::PhysAddr> b) {
   if (!b) {
     return false;
   }
-  const std::uint64_t distance = a > *b ? a.value() - b->value() : b->value() - a.value();
+  const std::uint64_t distance =
+      a.value() > b->value() ? a.value() - b->value() : b->value() - a.value();
   return distance < kBootArea;
-}
-
-// The last byte of an entry that is not empty. RAM that wraps is none, what is not RAM then ends at
-// the top.
-std::optional<std::uint64_t> last_of(const RawEntry& entry) {
-  const auto last = entry.size == 0 ? std::nullopt : base::checked_add(entry.addr, entry.size - 1);
-  return last || entry.size == 0 || entry.type == kRam ? last : UINT64_MAX;
 }
 
 // Whether every byte of the range is in entries of type RAM, and none in another.
@@ -39,27 +33,33 @@ bool all_ram(std::span<const RawEntry> raw, base::Range range) {
   std::uint64_t at = range.first().value();
   while (true) {
     // As far as one entry leads from here.
-    std::optional<std::uint64_t> reach;
+    std::uint64_t reach = 0;
+    bool goes_on = false;
     for (const RawEntry& entry : raw) {
-      const auto last = last_of(entry);
-      if (!last) {
-        continue;
+      const bool is_ram = entry.type == kRam;
+      std::uint64_t last = entry.addr + entry.size - 1;
+      if (entry.size == 0 || (is_ram && last < entry.addr)) {
+        continue;  // RAM that wraps is none
       }
-      if (entry.type != kRam) {
-        if (entry.addr <= range.last().value() && range.first().value() <= *last) {
+      if (last < entry.addr) {
+        last = UINT64_MAX;
+      }
+      if (!is_ram) {
+        if (entry.addr <= range.last().value() && range.first().value() <= last) {
           return false;
         }
-      } else if (entry.addr <= at && at <= *last && (!reach || *last > *reach)) {
-        reach = *last;
+      } else if (entry.addr <= at && at <= last) {
+        reach = std::max(reach, last);
+        goes_on = true;
       }
     }
-    if (!reach) {
+    if (!goes_on) {
       return false;
     }
-    if (*reach >= range.last().value()) {
+    if (reach >= range.last().value()) {
       return true;
     }
-    at = *reach + 1;
+    at = reach + 1;
   }
 }
 
@@ -67,48 +67,51 @@ bool all_ram(std::span<const RawEntry> raw, base::Range range) {
 
 class Capture {
  public:
-  Capture(Machine& machine, base::Range image, const Storage& storage, const BootOptions& options,
-          Boot& boot)
+  Capture(Machine& machine, const Hypervisors& hypervisors, base::Range image,
+          const Storage& storage, const BootOptions& options, Boot& boot)
       : machine_(machine), image_(image), options_(options), boot_(boot) {
     boot_.machine_ = &machine;
+    boot_.hypervisors_ = hypervisors;
     boot_.storage_ = storage;
     boot_.reservations_ = storage.reservations.first(0);
   }
 
-  static std::expected<Boot, BootError> run(Machine& machine, base::PhysAddr start_info,
-                                            base::Range image, const Storage& storage,
-                                            const BootOptions& options) {
+  static std::expected<Boot, BootError> run(Machine& machine, const Hypervisors& hypervisors,
+                                            base::PhysAddr start_info, base::Range image,
+                                            const Storage& storage, const BootOptions& options) {
     std::expected<Boot, BootError> result = Boot();
-    const auto failed = Capture(machine, image, storage, options, *result).fill(start_info);
-    if (failed) {
-      result = std::unexpected(*failed);
+    Capture capture(machine, hypervisors, image, storage, options, *result);
+    if (!capture.fill(start_info)) {
+      result = std::unexpected(capture.error_);
     }
     return result;
   }
 
  private:
-  // All of these answer with what ended the boot.
-  using Failure = std::optional<BootError>;
-  [[nodiscard]] Failure fill(base::PhysAddr start_info);
-  [[nodiscard]] Failure take_map();
-  [[nodiscard]] Failure take_modules();
-  [[nodiscard]] Failure take_module(std::uint32_t index, const abi::hvm_modlist_entry& record);
-  [[nodiscard]] Failure take_command_line();
+  // Each step answers whether the boot goes on; if not, error_ says why.
+  [[nodiscard]] bool fill(base::PhysAddr start_info);
+  [[nodiscard]] bool take_map();
+  [[nodiscard]] bool take_modules();
+  [[nodiscard]] bool take_module(std::uint32_t index, const abi::hvm_modlist_entry& record);
+  [[nodiscard]] bool take_command_line();
   void take_acpi();
   void take_mp_table();
   void take_xen_pages();
   void note_overlaps();
 
+  [[nodiscard]] bool fail(BootErrorCode code, std::uint64_t value) {
+    error_ = {code, value};
+    return false;
+  }
+  void tell(DiagnosticKind kind, std::uint64_t value, std::uint32_t index = 0) {
+    boot_.diagnostics_.add(kind, value, index);
+  }
   void reserve(base::Range range, ReservationKind kind, std::uint32_t index = 0);
   void reserve(base::PhysAddr first, std::uint64_t size, ReservationKind kind);
 
-  // A text that ends with a NUL.
-  struct Text {
-    base::Range range;  // with its NUL
-    std::string_view view;
-  };
-  [[nodiscard]] std::optional<Text> take_text(base::PhysAddr address, ReservationKind kind,
-                                              std::uint32_t index);
+  // A text that ends with a NUL, without it; data() is nullptr when there is none.
+  [[nodiscard]] std::string_view take_text(base::PhysAddr address, ReservationKind kind,
+                                           std::uint32_t index);
   [[nodiscard]] bool is_believable_text(base::PhysAddr address) const;
   // The address of the NUL, or where the search ended without one.
   struct Scan {
@@ -123,6 +126,7 @@ class Capture {
   Boot& boot_;
   std::size_t reservations_ = 0;  // how many there should be
   std::size_t used_strings_ = 0;
+  BootError error_{};
 };
 
 void Capture::reserve(base::Range range, ReservationKind kind, std::uint32_t index) {
@@ -134,7 +138,7 @@ void Capture::reserve(base::Range range, ReservationKind kind, std::uint32_t ind
 void Capture::reserve(base::PhysAddr first, std::uint64_t size, ReservationKind kind) {
   auto range = base::Range::from_size(first, base::ByteSize(size));
   if (!range && size != 0) {
-    boot_.diagnostics_.add(DiagnosticKind::kReservationOutsideSpace, first.value());
+    tell(DiagnosticKind::kReservationOutsideSpace, first.value());
     range = base::Range::from_last(first, base::PhysAddr(UINT64_MAX));
   }
   if (range) {
@@ -142,93 +146,84 @@ void Capture::reserve(base::PhysAddr first, std::uint64_t size, ReservationKind 
   }
 }
 
-Capture::Failure Capture::fill(base::PhysAddr start_info) {
-  boot_.hypervisors_ = detect_hypervisors(machine_, options_.detect);
-  const auto info = read_start_info(machine_, start_info, boot_.diagnostics_);
-  if (!info) {
-    return info.error();
+bool Capture::fill(base::PhysAddr start_info) {
+  const auto read = read_start_info(machine_, start_info, boot_.diagnostics_, boot_.info_);
+  if (!read) {
+    error_ = read.error();
+    return false;
   }
-  boot_.info_ = *info;
-  const auto structure = base::Range::from_size(info->address, info->size());
+  const auto structure = base::Range::from_size(start_info, boot_.info_.size());
   if (!structure || structure->overlaps(image_)) {
-    return BootError{BootErrorCode::kStartInfoInsideImage, info->address.value()};
+    return fail(BootErrorCode::kStartInfoInsideImage, start_info.value());
   }
   reserve(image_, ReservationKind::kImage);
   reserve(*structure, ReservationKind::kStartInfo);
 
-  if (const Failure failure = take_map()) {
-    return failure;
-  }
-  if (const Failure failure = take_modules()) {
-    return failure;
-  }
-  if (const Failure failure = take_command_line()) {
-    return failure;
+  if (!take_map() || !take_modules() || !take_command_line()) {
+    return false;
   }
   take_acpi();
   take_mp_table();
   take_xen_pages();
   if (reservations_ > boot_.room() || reservations_ > boot_.reservations_.size()) {
-    return BootError{BootErrorCode::kTooManyReservations, reservations_};
+    return fail(BootErrorCode::kTooManyReservations, reservations_);
   }
   note_overlaps();
-  return std::nullopt;
+  return true;
 }
 
-Capture::Failure Capture::take_map() {
+bool Capture::take_map() {
   memory_map::NormalizeOptions options = options_.normalize;
   options.phys_bits = physical_address_bits(machine_);
   const Storage& storage = boot_.storage_;
-  auto map = acquire_map(machine_, boot_.info_, boot_.xen(), options,
-                         {.raw = storage.raw, .map = storage.map, .scratch = storage.scratch},
-                         boot_.diagnostics_);
-  if (!map) {
-    return map.error();
+  const auto acquired =
+      acquire_map(machine_, boot_.info_, boot_.xen(), options,
+                  {.raw = storage.raw, .map = storage.map, .scratch = storage.scratch},
+                  boot_.diagnostics_, boot_.acquired_);
+  if (!acquired) {
+    error_ = acquired.error();
+    return false;
   }
-  boot_.acquired_ = *map;
   if (boot_.info_.memmap) {
     reserve(*boot_.info_.memmap,
             boot_.info_.memmap_entries * std::uint64_t{sizeof(abi::hvm_memmap_table_entry)},
             ReservationKind::kMemoryMap);
   }
-  return std::nullopt;
+  return true;
 }
 
-Capture::Failure Capture::take_modules() {
+bool Capture::take_modules() {
   const std::uint32_t count = boot_.info_.nr_modules;
   if (count == 0) {
-    return std::nullopt;
+    return true;
   }
   if (!boot_.info_.modlist) {
-    boot_.diagnostics_.add(DiagnosticKind::kModuleListMissing, count);
-    return std::nullopt;
+    tell(DiagnosticKind::kModuleListMissing, count);
+    return true;
   }
   if (count > kMostModules || count > boot_.storage_.modules.size()) {
-    return BootError{BootErrorCode::kTooManyModules, count};
+    return fail(BootErrorCode::kTooManyModules, count);
   }
   abi::hvm_modlist_entry record;
   const base::PhysAddr list = *boot_.info_.modlist;
   reserve(list, count * std::uint64_t{sizeof(record)}, ReservationKind::kModuleList);
-  const auto noted = boot_.reservations_;
-  const std::size_t reservations = reservations_;
   for (std::uint32_t i = 0; i < count; ++i) {
-    const auto place = list.checked_add(base::ByteSize(i * std::uint64_t{sizeof(record)}));
-    if (!place || !machine_.read(*place, std::as_writable_bytes(std::span(&record, 1)))) {
-      boot_.diagnostics_.add(DiagnosticKind::kModuleListMissing, count);
+    const std::uint64_t place = list.value() + i * std::uint64_t{sizeof(record)};
+    if (place < list.value() ||
+        !machine_.read(base::PhysAddr(place), std::as_writable_bytes(std::span(&record, 1)))) {
+      tell(DiagnosticKind::kModuleListMissing, count);
+      // What was read stays reserved: that costs RAM at most.
       boot_.modules_ = {};
-      boot_.reservations_ = noted;
-      reservations_ = reservations;
-      return std::nullopt;
+      return true;
     }
-    if (const Failure failure = take_module(i, record)) {
-      return failure;
+    if (!take_module(i, record)) {
+      return false;
     }
   }
-  return std::nullopt;
+  return true;
 }
 
-Capture::Failure Capture::take_module(std::uint32_t index, const abi::hvm_modlist_entry& record) {
-  Diagnostics& diagnostics = boot_.diagnostics_;
+bool Capture::take_module(std::uint32_t index, const abi::hvm_modlist_entry& record) {
   Module& module = boot_.storage_.modules[index];
   module = {};
   module.index = index;
@@ -238,36 +233,37 @@ Capture::Failure Capture::take_module(std::uint32_t index, const abi::hvm_modlis
   const base::PhysAddr address(record.paddr.get());
   const base::ByteSize size(record.size.get());
   if (address.value() == 0 || size.value() == 0) {
-    diagnostics.add(DiagnosticKind::kModuleAbsent, 0, index);
+    tell(DiagnosticKind::kModuleAbsent, 0, index);
   } else {
     module.range = base::Range::from_size(address, size);
     if (!module.range) {
-      diagnostics.add(DiagnosticKind::kModuleWraps, address.value(), index);
+      tell(DiagnosticKind::kModuleWraps, address.value(), index);
     }
   }
   if (module.range) {
     if (module.range->overlaps(image_)) {
-      return BootError{BootErrorCode::kModuleOverImage, index};
+      return fail(BootErrorCode::kModuleOverImage, index);
     }
     reserve(*module.range, ReservationKind::kModule, index);
     module.in_ram = all_ram(boot_.acquired_.raw, *module.range);
     if (!module.in_ram) {
-      diagnostics.add(DiagnosticKind::kModuleNotInRam, address.value(), index);
+      tell(DiagnosticKind::kModuleNotInRam, address.value(), index);
     }
   }
 
   const base::PhysAddr text(record.cmdline_paddr.get());
   if (text.value() == 0) {
-    return std::nullopt;
+    return true;
   }
   if (!is_believable_text(text)) {
-    diagnostics.add(DiagnosticKind::kModuleStringNotInRam, text.value(), index);
-    return std::nullopt;
+    tell(DiagnosticKind::kModuleStringNotInRam, text.value(), index);
+    return true;
   }
-  if (const auto taken = take_text(text, ReservationKind::kModuleCommandLine, index)) {
-    module.command_line = taken->view;
+  const std::string_view taken = take_text(text, ReservationKind::kModuleCommandLine, index);
+  if (taken.data() != nullptr) {
+    module.command_line = taken;
   }
-  return std::nullopt;
+  return true;
 }
 
 // qboot hands out pointers that it never set.
@@ -279,20 +275,22 @@ bool Capture::is_believable_text(base::PhysAddr address) const {
          all_ram(boot_.acquired_.raw, *base::Range::from_last(address, address));
 }
 
-Capture::Failure Capture::take_command_line() {
-  const auto address = boot_.info_.command_line;
-  if (!address) {
-    return std::nullopt;
+bool Capture::take_command_line() {
+  if (!boot_.info_.command_line) {
+    return true;
   }
-  const auto text = take_text(*address, ReservationKind::kCommandLine, kCommandLineIndex);
-  if (!text) {
-    return std::nullopt;
+  const base::PhysAddr address = *boot_.info_.command_line;
+  const std::string_view text =
+      take_text(address, ReservationKind::kCommandLine, kCommandLineIndex);
+  if (text.data() == nullptr) {
+    return true;
   }
-  if (text->range.overlaps(image_)) {
-    return BootError{BootErrorCode::kCommandLineOverImage, address->value()};
+  const auto range = base::Range::from_size(address, base::ByteSize(text.size() + 1));
+  if (range && range->overlaps(image_)) {
+    return fail(BootErrorCode::kCommandLineOverImage, address.value());
   }
-  boot_.command_line_ = text->view;
-  return std::nullopt;
+  boot_.command_line_ = text;
+  return true;
 }
 
 // In chunks that do not cross their own size, so no page either; where a chunk cannot be read, byte
@@ -329,36 +327,32 @@ Capture::Scan Capture::scan_text(base::PhysAddr address) {
   return scan;
 }
 
-std::optional<Capture::Text> Capture::take_text(base::PhysAddr address, ReservationKind kind,
-                                                std::uint32_t index) {
-  Diagnostics& diagnostics = boot_.diagnostics_;
+std::string_view Capture::take_text(base::PhysAddr address, ReservationKind kind,
+                                    std::uint32_t index) {
   const Scan scan = scan_text(address);
   const auto range = base::Range::from_size(address, base::ByteSize(scan.length));
-  if (!range) {
-    diagnostics.add(DiagnosticKind::kStringUnreadable, address.value(), index);
-    return std::nullopt;
+  DiagnosticKind wrong = DiagnosticKind::kStringUnreadable;
+  if (range) {
+    // Even where it never ends, somebody put something there.
+    reserve(*range, kind, kind == ReservationKind::kCommandLine ? 0 : index);
+    wrong = DiagnosticKind::kStringUnterminated;
   }
-  // Even where it never ends, somebody put something there.
-  reserve(*range, kind, kind == ReservationKind::kCommandLine ? 0 : index);
-  if (!scan.terminated) {
-    diagnostics.add(DiagnosticKind::kStringUnterminated, address.value(), index);
-    return std::nullopt;
+  if (scan.terminated) {
+    const std::size_t length = static_cast<std::size_t>(scan.length - 1);
+    if (const auto bytes = machine_.view(*range)) {
+      return {static_cast<const char*>(static_cast<const void*>(bytes->data())), length};
+    }
+    const std::span<char> room = boot_.storage_.strings.subspan(used_strings_);
+    if (room.size() >= length) {
+      used_strings_ += length;
+      return machine_.read(address, std::as_writable_bytes(room.first(length)))
+                 ? std::string_view(room.data(), length)
+                 : std::string_view();
+    }
+    wrong = DiagnosticKind::kStringStorageTooSmall;
   }
-  const std::size_t length = static_cast<std::size_t>(scan.length - 1);
-  if (const auto bytes = machine_.view(*range)) {
-    return Text{*range,
-                {static_cast<const char*>(static_cast<const void*>(bytes->data())), length}};
-  }
-  const std::span<char> room = boot_.storage_.strings.subspan(used_strings_);
-  if (room.size() < length) {
-    diagnostics.add(DiagnosticKind::kStringStorageTooSmall, address.value(), index);
-    return Text{*range, kNoText};
-  }
-  if (length > 0 && !machine_.read(address, std::as_writable_bytes(room.first(length)))) {
-    return std::nullopt;
-  }
-  used_strings_ += length;
-  return Text{*range, {room.data(), length}};
+  tell(wrong, address.value(), index);
+  return {};
 }
 
 void Capture::take_acpi() {
@@ -388,10 +382,11 @@ void Capture::take_xen_pages() {
     return;
   }
   const xen::SharedPages pages = xen::shared_pages(machine_, *boot_.xen());
-  for (const auto page : {pages.console, pages.xenstore}) {
-    if (page) {
-      reserve(*page, base::kPageSize.value(), ReservationKind::kXen);
-    }
+  if (pages.console) {
+    reserve(*pages.console, base::kPageSize.value(), ReservationKind::kXen);
+  }
+  if (pages.xenstore) {
+    reserve(*pages.xenstore, base::kPageSize.value(), ReservationKind::kXen);
   }
 }
 
@@ -409,19 +404,18 @@ void Capture::note_overlaps() {
         continue;
       }
       if (other.kind == ReservationKind::kModule && other.index < module.index) {
-        boot_.diagnostics_.add(DiagnosticKind::kModulesOverlap, other.index, module.index);
+        tell(DiagnosticKind::kModulesOverlap, other.index, module.index);
       } else if (is_boot_data(other.kind)) {
-        boot_.diagnostics_.add(DiagnosticKind::kModuleOverBootData, other.range.first().value(),
-                               module.index);
+        tell(DiagnosticKind::kModuleOverBootData, other.range.first().value(), module.index);
       }
     }
   }
 }
 
-std::expected<Boot, BootError> capture(Machine& machine, base::PhysAddr start_info,
-                                       base::Range image, const Storage& storage,
-                                       const BootOptions& options) {
-  return Capture::run(machine, start_info, image, storage, options);
+std::expected<Boot, BootError> capture(Machine& machine, const Hypervisors& hypervisors,
+                                       base::PhysAddr start_info, base::Range image,
+                                       const Storage& storage, const BootOptions& options) {
+  return Capture::run(machine, hypervisors, start_info, image, storage, options);
 }
 
 }  // namespace pvh::guest

@@ -196,13 +196,15 @@ TEST_F(CaptureTest, CutsAModuleListThatWraps) {
                   Diagnostic{DiagnosticKind::kModuleListMissing, 0, 3}));
 }
 
-TEST_F(CaptureTest, ForgetsModulesWhoseListEndsEarly) {
+// Those that were read are in use, whatever became of the rest.
+TEST_F(CaptureTest, KeepsModulesReservedWhoseListEndsEarly) {
   builder_.modules = {{0x1000000, 0x1000, 0, 0}};
   builder_.modlist = 0x100000 - 32;
   builder_.nr_modules = 2;
   const Boot boot = this->boot();
   EXPECT_TRUE(boot.modules().empty());
-  EXPECT_FALSE(has_reservation(boot, ReservationKind::kModule, 0x1000000, 0x1000fff));
+  EXPECT_TRUE(has_reservation(boot, ReservationKind::kModule, 0x1000000, 0x1000fff));
+  EXPECT_EQ(judge_free(boot), "");
   EXPECT_TRUE(has_reservation(boot, ReservationKind::kModuleList, 0x100000 - 32, 0x100000 + 31));
 }
 

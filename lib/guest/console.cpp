@@ -55,86 +55,62 @@ std::uint8_t start_com1(Machine& machine) {
   return (machine.in8(kFifoControl) & kFifosOn) == kFifosOn ? kFifoSize : std::uint8_t{1};
 }
 
-constexpr base::PhysAddr field_at(base::PhysAddr ring, std::size_t offset) {
-  return base::PhysAddr(ring.value() + offset);
-}
-
 bool is_connected(Machine& machine, base::PhysAddr ring) {
-  const auto connection =
-      machine.read_mmio32(field_at(ring, offsetof(abi::xencons_interface, connection)));
-  return connection == abi::XENCONSOLE_CONNECTED;
+  const base::PhysAddr connection(ring.value() + offsetof(abi::xencons_interface, connection));
+  return machine.read_mmio32(connection) == abi::XENCONSOLE_CONNECTED;
 }
 
-// Puts bytes into the ring of which nobody has been told yet. False: it is stuck.
+// Puts bytes into the ring, of which the other side is told at the end or when the ring is full.
 class RingWriter {
  public:
   RingWriter(Machine& machine, const xen::Token& token, base::PhysAddr ring, std::uint32_t port)
-      : machine_(&machine), token_(&token), ring_(ring), port_(port) {}
+      : machine_(machine), token_(token), ring_(ring), port_(port) {}
 
+  // False: it is stuck, as put() and publish() answer too.
   bool open() {
-    const auto produced =
-        machine_->read_mmio32(field_at(ring_, offsetof(abi::xencons_interface, out_prod)));
+    const auto produced = machine_.read_mmio32(at(offsetof(abi::xencons_interface, out_prod)));
     produced_ = produced.value_or(0);
-    return produced && update_room();
+    return produced.has_value();
   }
   bool put(char c) {
-    if (room_ == 0 && !wait_for_room()) {
-      return false;
+    for (unsigned turn = 0;; ++turn) {
+      const auto consumed = machine_.read_mmio32(at(offsetof(abi::xencons_interface, out_cons)));
+      const std::uint32_t used = produced_ - consumed.value_or(produced_ - kRingSize - 1);
+      if (used < kRingSize) {
+        break;
+      }
+      // Who is not there is not waited for.
+      if (used > kRingSize || (turn == 0 && !publish()) ||
+          turn == (is_connected(machine_, ring_) ? kMostRingTurns : 1)) {
+        return false;
+      }
+      machine_.pause();
     }
-    const std::size_t offset =
-        offsetof(abi::xencons_interface, out) + (produced_ & (kRingSize - 1));
-    if (!machine_->write(field_at(ring_, offset), base::to_bytes(c))) {
-      return false;
-    }
-    ++produced_;
-    --room_;
-    return true;
+    const std::size_t place = produced_++ % kRingSize;
+    return machine_.write(at(offsetof(abi::xencons_interface, out) + place), base::to_bytes(c));
   }
   // The index after the bytes that it counts.
   bool publish() {
-    const base::PhysAddr index = field_at(ring_, offsetof(abi::xencons_interface, out_prod));
-    if (!machine_->write_mmio32(index, produced_)) {
+    if (!machine_.write_mmio32(at(offsetof(abi::xencons_interface, out_prod)), produced_)) {
       return false;
     }
-    // Where Xen refuses it, the reader comes later or not at all, which wait_for_room() bears.
-    static_cast<void>(xen::send_event(*machine_, *token_, port_));
+    // Where Xen refuses it, the reader comes later or not at all, which put() bears.
+    static_cast<void>(xen::send_event(machine_, token_, port_));
     return true;
   }
 
  private:
   static constexpr std::uint32_t kRingSize = sizeof(abi::xencons_interface::out);
 
-  bool update_room() {
-    const auto consumed =
-        machine_->read_mmio32(field_at(ring_, offsetof(abi::xencons_interface, out_cons)));
-    const std::uint32_t used = produced_ - consumed.value_or(0);
-    room_ = used <= kRingSize ? kRingSize - used : 0;
-    return consumed.has_value() && used <= kRingSize;
-  }
-  bool wait_for_room() {
-    if (!publish()) {
-      return false;
-    }
-    // Who is not there is not waited for.
-    const unsigned turns = is_connected(*machine_, ring_) ? kMostRingTurns : 1;
-    for (unsigned i = 0; i < turns; ++i) {
-      if (!update_room()) {
-        return false;
-      }
-      if (room_ > 0) {
-        return true;
-      }
-      machine_->pause();
-    }
-    return false;
+  [[nodiscard]] base::PhysAddr at(std::size_t offset) const {
+    return base::PhysAddr(ring_.value() + offset);
   }
 
-  Machine* machine_;
-  const xen::Token* token_;
+  Machine& machine_;
+  const xen::Token& token_;
   base::PhysAddr ring_;
   std::uint32_t port_;
   std::uint32_t produced_ = 0;
-  std::uint32_t room_ = 0;
 };
 
 }  // namespace
@@ -152,7 +128,7 @@ void Console::add_xen(const xen::Token& token, bool is_hardware_domain) {
   if (machine_ == nullptr) {
     return;
   }
-  token_ = token;
+  token_.emplace(token);
   if (is_hardware_domain) {
     ways_.com1 = false;
     ways_.xen_console_io = xen::console_write(*machine_, token, "").has_value();

@@ -14,8 +14,9 @@ namespace internal {
 
 void dump_hypervisors(const Hypervisors& hypervisors, LineSink sink, void* context) {
   for (const Hypervisor& each : hypervisors.all()) {
+    // Shorter ones have NULs behind them.
     std::string_view signature(each.signature.data(), each.signature.size());
-    while (!signature.empty() && signature.back() == '\0') {
+    while (signature.back() == '\0') {
       signature.remove_suffix(1);
     }
     Line line;
@@ -27,20 +28,25 @@ void dump_hypervisors(const Hypervisors& hypervisors, LineSink sink, void* conte
 }  // namespace internal
 
 void dump_failure(Machine& machine, base::PhysAddr start_info, const BootError& error,
-                  LineSink sink, void* context) {
+                  const Hypervisors& hypervisors, LineSink sink, void* context) {
   Line line;
-  line.text("boot failed: "sv).text(name(error.code)).text(", "sv).hex(error.value);
-  sink(context, line.text("\n"sv).view());
+  line.text("boot failed: "sv).text(name(error.code)).text(", "sv).hex(error.value).text("\n"sv);
+  sink(context, line.view());
   line = {};
-  line.text("start_info "sv).hex(start_info.value());
-  sink(context, line.text("\n"sv).view());
-  const RawStartInfo raw = read_raw_start_info(machine, start_info);
-  for (std::size_t i = 0; i < raw.count; ++i) {
+  line.text("start_info "sv).hex(start_info.value()).text("\n"sv);
+  sink(context, line.view());
+  // As many dwords as version 1 has, and as can be read.
+  for (std::uint64_t offset = 0; offset < abi::kStartInfoSizeV1; offset += 4) {
+    const base::PhysAddr place(start_info.value() + offset);
+    base::Le32 word;
+    if (!machine.read(place, std::as_writable_bytes(std::span(&word, 1)))) {
+      break;
+    }
     line = {};
-    line.text("  +"sv).decimal(i * sizeof(raw.words[i]), 2).text(" "sv).hex(raw.words[i]);
-    sink(context, line.text("\n"sv).view());
+    line.text("  "sv).hex(place.value()).text(" "sv).hex(word.get()).text("\n"sv);
+    sink(context, line.view());
   }
-  internal::dump_hypervisors(detect_hypervisors(machine), sink, context);
+  internal::dump_hypervisors(hypervisors, sink, context);
 }
 
 }  // namespace pvh::guest

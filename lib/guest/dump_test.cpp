@@ -88,11 +88,11 @@ TEST(DumpFailure, TellsWhatALoaderLeft) {
   fake.put(0x6000, std::string_view("\x02\xb0\xad\x2b\x01\x00\x00\x00", 8));
   std::string text;
   dump_failure(fake.machine(), base::PhysAddr(0x6000), {BootErrorCode::kBadMagic, 0x2badb002},
-               append, &text);
+               detect_hypervisors(fake.machine()), append, &text);
   EXPECT_EQ(text, R"(boot failed: bad-magic, 0x000000002badb002
 start_info 0x0000000000006000
-  + 0 0x000000002badb002
-  + 4 0x0000000000000001
+  0x0000000000006000 0x000000002badb002
+  0x0000000000006004 0x0000000000000001
 hypervisor TCGTCGTCGTCG at 0x0000000040000000
 )");
 }

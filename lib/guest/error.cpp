@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include <pvh/guest/error.hpp>
 
+#include "internal/packed_names.hpp"
+
 namespace pvh::guest {
 namespace {
 
-// Names one after the other, each with a NUL behind it: a table of pointers would cost more room
-// than the names.
+using internal::nth_name;
+using internal::packed;
+
 constexpr char kErrorNames[] =
     "no-start-info\0"
     "start-info-unreadable\0"
@@ -45,35 +48,16 @@ constexpr char kDiagnosticNames[] =
     "acpi-table-bad\0"
     "reservation-outside-space\0";
 
-// Number `index`, empty when there are fewer.
-constexpr std::string_view nth(std::string_view names, std::size_t index) {
-  std::size_t begin = 0;
-  for (std::size_t at = 0; at < names.size(); ++at) {
-    if (names[at] == '\0') {
-      if (index == 0) {
-        return {names.data() + begin, at - begin};  // substr() would want to throw
-      }
-      --index;
-      begin = at + 1;
-    }
-  }
-  return {};
-}
-
-template <std::size_t Size>
-constexpr std::string_view all(const char (&names)[Size]) {
-  return {names, Size - 1};
-}
-
 template <typename Code>
 constexpr std::size_t index_of(Code code) {
   return static_cast<std::size_t>(code);
 }
 
 // The last of each enumeration has the last name.
-static_assert(nth(all(kErrorNames), index_of(BootErrorCode::kCommandLineOverImage)) ==
+static_assert(nth_name(packed(kErrorNames), index_of(BootErrorCode::kCommandLineOverImage)) ==
               "command-line-over-image");
-static_assert(nth(all(kDiagnosticNames), index_of(DiagnosticKind::kReservationOutsideSpace)) ==
+static_assert(nth_name(packed(kDiagnosticNames),
+                       index_of(DiagnosticKind::kReservationOutsideSpace)) ==
               "reservation-outside-space");
 
 }  // namespace
@@ -87,11 +71,11 @@ void Diagnostics::add(DiagnosticKind kind, std::uint64_t value, std::uint32_t in
 }
 
 std::string_view name(BootErrorCode code) {
-  return nth(all(kErrorNames), index_of(code));
+  return nth_name(packed(kErrorNames), index_of(code));
 }
 
 std::string_view name(DiagnosticKind kind) {
-  return nth(all(kDiagnosticNames), index_of(kind));
+  return nth_name(packed(kDiagnosticNames), index_of(kind));
 }
 
 }  // namespace pvh::guest

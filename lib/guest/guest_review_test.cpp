@@ -172,7 +172,8 @@ TEST(ConstViews, CaptureWritesNeitherMemoryNorThroughItsViewsNorToDevices) {
   NeverWritten backend(fake);
   Machine machine(backend);
   testing::HeapStorage storage(builder.sizes);
-  auto boot = capture(machine, base::PhysAddr(builder.start_info), builder.image, storage.spans());
+  auto boot = capture(machine, detect_hypervisors(machine), base::PhysAddr(builder.start_info),
+                      builder.image, storage.spans());
   ASSERT_TRUE(boot);
   EXPECT_EQ(boot->modules().size(), 2u);
   // Neither do allocation and release: memory is handed out as it is.

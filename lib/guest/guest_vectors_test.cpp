@@ -442,8 +442,8 @@ TEST_F(Vectors, XenBehindViridianByTheHypercallPage) {
   alignas(kPage) static std::array<std::byte, kPage> page;
   xen.hypercall_page = page;
   xen.hypercall_page_address = builder_.image.first().value();
-  builder_.options.detect.hypercall_page = page;
-  builder_.options.detect.hypercall_page_address = builder_.image.first();
+  builder_.detect.hypercall_page = page;
+  builder_.detect.hypercall_page_address = builder_.image.first();
   builder_.version = 0;
   const Boot boot = this->boot();
   EXPECT_EQ(boot.map_source(), MapSource::kXen);

@@ -9,86 +9,92 @@
 namespace pvh::guest {
 namespace {
 
-using Twelve = std::array<char, 12>;
-
 // The twelve characters that CPUID spreads over three registers.
-constexpr Twelve twelve(std::uint32_t a, std::uint32_t b, std::uint32_t c) {
-  return std::bit_cast<Twelve>(std::array{a, b, c});
-}
+using Twelve = std::array<std::uint32_t, 3>;
 
 constexpr Twelve twelve(const char (&literal)[13]) {
-  Twelve characters{};
+  std::array<char, 12> characters{};
   std::copy_n(literal, characters.size(), characters.begin());
-  return characters;
+  return std::bit_cast<Twelve>(characters);
 }
 
-template <typename T>
 struct Named {
   Twelve characters;
-  T meaning;
+  std::uint32_t meaning;  // of the table's own kind
 };
 
-constexpr Named<HypervisorKind> kSignatures[]{
-    {twelve("XenVMMXenVMM"), HypervisorKind::kXen},
-    {twelve("KVMKVMKVM\0\0\0"), HypervisorKind::kKvm},
-    {twelve("Microsoft Hv"), HypervisorKind::kHyperV},
-    {twelve("TCGTCGTCGTCG"), HypervisorKind::kTcg},
-    {twelve("bhyve bhyve "), HypervisorKind::kBhyve},
-    {twelve("VMwareVMware"), HypervisorKind::kVmware},
-    {twelve("ACRNACRNACRN"), HypervisorKind::kAcrn},
+constexpr Named named(const char (&literal)[13], HypervisorKind kind) {
+  return {twelve(literal), static_cast<std::uint32_t>(kind)};
+}
+constexpr Named named(const char (&literal)[13], xen::Transport transport) {
+  return {twelve(literal), static_cast<std::uint32_t>(transport)};
+}
+
+constexpr Named kSignatures[]{
+    named("XenVMMXenVMM", HypervisorKind::kXen),    named("KVMKVMKVM\0\0\0", HypervisorKind::kKvm),
+    named("Microsoft Hv", HypervisorKind::kHyperV), named("TCGTCGTCGTCG", HypervisorKind::kTcg),
+    named("bhyve bhyve ", HypervisorKind::kBhyve),  named("VMwareVMware", HypervisorKind::kVmware),
+    named("ACRNACRNACRN", HypervisorKind::kAcrn),
 };
 
-constexpr Named<xen::Transport> kVendors[]{
-    {twelve("GenuineIntel"), xen::Transport::kVmcall},
-    {twelve("CentaurHauls"), xen::Transport::kVmcall},
-    {twelve("  Shanghai  "), xen::Transport::kVmcall},
-    {twelve("AuthenticAMD"), xen::Transport::kVmmcall},
-    {twelve("HygonGenuine"), xen::Transport::kVmmcall},
+constexpr Named kVendors[]{
+    named("GenuineIntel", xen::Transport::kVmcall),
+    named("CentaurHauls", xen::Transport::kVmcall),
+    named("  Shanghai  ", xen::Transport::kVmcall),
+    named("AuthenticAMD", xen::Transport::kVmmcall),
+    named("HygonGenuine", xen::Transport::kVmmcall),
 };
 
-template <typename T>
-std::optional<T> look_up(std::span<const Named<T>> table, const Twelve& characters) {
-  for (const Named<T>& each : table) {
+// Its meaning, or `otherwise` when it is not in the table.
+std::uint32_t look_up(std::span<const Named> table, const Twelve& characters,
+                      std::uint32_t otherwise) {
+  for (const Named& each : table) {
     if (each.characters == characters) {
       return each.meaning;
     }
   }
-  return std::nullopt;
+  return otherwise;
 }
 
 // Text, perhaps padded with NULs. What a processor answers for a leaf that it does not have is
 // zeroes or another leaf's numbers.
-bool is_signature(const Twelve& characters) {
-  std::size_t length = characters.size();
-  while (length > 0 && characters[length - 1] == '\0') {
-    --length;
+bool is_signature(std::span<const char> characters) {
+  std::size_t at = 0;
+  while (at < characters.size() && characters[at] >= ' ' && characters[at] <= '~') {
+    ++at;
   }
-  return length > 0 && std::ranges::all_of(std::span(characters).first(length),
-                                           [](char each) { return each >= ' ' && each <= '~'; });
+  const bool has_text = at > 0;
+  while (at < characters.size() && characters[at] == '\0') {
+    ++at;
+  }
+  return has_text && at == characters.size();
 }
 
-std::optional<Hypervisor> block_at(Machine& machine, std::uint32_t base) {
+// Fills `found`; false when there is no block.
+bool read_block(Machine& machine, std::uint32_t base, Hypervisor& found) {
   const CpuidResult leaf = machine.cpuid(base);
-  Hypervisor found{
-      .signature = twelve(leaf.ebx, leaf.ecx, leaf.edx), .base = base, .max_leaf = leaf.eax};
-  found.kind =
-      look_up<HypervisorKind>(kSignatures, found.signature).value_or(HypervisorKind::kUnknown);
+  const Twelve signature{leaf.ebx, leaf.ecx, leaf.edx};
+  found.signature = std::bit_cast<std::array<char, 12>>(signature);
+  found.base = base;
+  found.max_leaf = leaf.eax;
+  found.kind = HypervisorKind{static_cast<std::uint8_t>(look_up(kSignatures, signature, 0))};
   if (found.kind == HypervisorKind::kKvm && leaf.eax == 0) {
     found.max_leaf = base + 1;
   }
-  if (found.max_leaf < base || found.max_leaf - base >= abi::kCpuidBlockSize ||
-      !is_signature(found.signature)) {
-    return std::nullopt;
+  if (found.max_leaf - base >= abi::kCpuidBlockSize || !is_signature(found.signature)) {
+    return false;
   }
   if (found.kind == HypervisorKind::kXen && found.max_leaf - base < abi::kXenCpuidLeastLeaves) {
     found.kind = HypervisorKind::kUnknown;
   }
-  return found;
+  return true;
 }
 
-std::optional<xen::Transport> transport_of_vendor(Machine& machine) {
+xen::Transport transport_of_vendor(Machine& machine) {
   const CpuidResult leaf = machine.cpuid(0);
-  return look_up<xen::Transport>(kVendors, twelve(leaf.ebx, leaf.edx, leaf.ecx));
+  return xen::Transport{static_cast<std::uint8_t>(
+      look_up(kVendors, {leaf.ebx, leaf.edx, leaf.ecx},
+              static_cast<std::uint32_t>(xen::Transport::kHypercallPage)))};
 }
 
 // Has Xen write its stubs. False when it has not, or when the page is unfit.
@@ -122,15 +128,15 @@ class Detection {
     }
     for (std::uint32_t base = abi::XEN_CPUID_FIRST_LEAF; base < abi::kCpuidBlocksEnd;
          base += abi::kCpuidBlockSize) {
-      const auto block = block_at(machine, base);
-      if (block) {
-        keep(found, *block);
+      Hypervisor block;
+      if (read_block(machine, base, block)) {
+        keep(found, block);
       } else if (!options.all_blocks && base != abi::XEN_CPUID_FIRST_LEAF) {
         break;
       }
     }
     if (const Hypervisor* xen = found.find(HypervisorKind::kXen)) {
-      found.xen_ = token(machine, xen->base, options);
+      make_token(found.xen_, machine, xen->base, options);
     }
     return found;
   }
@@ -139,22 +145,24 @@ class Detection {
   // More than there is room for are left out, but never the first Xen.
   static void keep(Hypervisors& found, const Hypervisor& block) {
     if (found.count_ < Hypervisors::kMost) {
-      found.found_[found.count_++] = block;
-    } else if (block.kind == HypervisorKind::kXen && !found.find(HypervisorKind::kXen)) {
-      found.found_.back() = block;
+      ++found.count_;
+    } else if (block.kind != HypervisorKind::kXen || found.find(HypervisorKind::kXen)) {
+      return;
     }
+    found.found_[found.count_ - 1] = block;
   }
 
-  static std::optional<Token> token(Machine& machine, std::uint32_t cpuid_base,
-                                    const DetectOptions& options) {
-    if (const auto transport = transport_of_vendor(machine)) {
-      return Token(cpuid_base, *transport, 0);
+  static void make_token(std::optional<Token>& token, Machine& machine, std::uint32_t cpuid_base,
+                         const DetectOptions& options) {
+    const Transport transport = transport_of_vendor(machine);
+    std::uintptr_t page = 0;
+    if (transport == Transport::kHypercallPage) {
+      if (!write_hypercall_page(machine, cpuid_base, options)) {
+        return;
+      }
+      page = reinterpret_cast<std::uintptr_t>(options.hypercall_page.data());
     }
-    if (!write_hypercall_page(machine, cpuid_base, options)) {
-      return std::nullopt;
-    }
-    return Token(cpuid_base, Transport::kHypercallPage,
-                 reinterpret_cast<std::uintptr_t>(options.hypercall_page.data()));
+    token.emplace(Token(cpuid_base, transport, page));
   }
 };
 

@@ -67,11 +67,17 @@ class AcquireMap : public ::testing::Test {
  protected:
   std::expected<AcquiredMap, BootError> acquire(std::size_t room = 64) {
     Diagnostics ignored;
-    const auto info = read_start_info(fake_.machine(), builder_.place(), ignored).value();
+    StartInfo info;
+    read_start_info(fake_.machine(), builder_.place(), ignored, info).value();
     token_ = detect_hypervisors(fake_.machine()).xen();
     storage_ = std::make_unique<HeapStorage>(testing::StorageSizes{.entries = room});
-    return acquire_map(fake_.machine(), info, token_, options_, storage_->map_spans(),
-                       diagnostics_);
+    AcquiredMap map;
+    const auto acquired = acquire_map(fake_.machine(), info, token_, options_,
+                                      storage_->map_spans(), diagnostics_, map);
+    if (!acquired) {
+      return std::unexpected(acquired.error());
+    }
+    return map;
   }
   void use_xen(std::optional<std::vector<RawEntry>> map) {
     xen_ = std::make_unique<FakeXen>(fake_);

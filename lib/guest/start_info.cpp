@@ -11,7 +11,7 @@ constexpr std::uint32_t kNewestVersion = 1;
 
 // EBX has 32 bits, so all that it leads to lies below 4 GiB.
 bool fits(base::PhysAddr address, std::size_t size) {
-  return address.value() <= UINT32_MAX && size - 1 <= UINT32_MAX - address.value();
+  return address.value() <= (std::uint64_t{1} << 32) - size;
 }
 
 std::optional<base::PhysAddr> present(base::Le64 address) {
@@ -20,43 +20,41 @@ std::optional<base::PhysAddr> present(base::Le64 address) {
 
 }  // namespace
 
-std::expected<StartInfo, BootError> read_start_info(Machine& machine, base::PhysAddr address,
-                                                    Diagnostics& diagnostics) {
+std::expected<void, BootError> read_start_info(Machine& machine, base::PhysAddr address,
+                                               Diagnostics& diagnostics, StartInfo& info) {
   if (address.value() == 0) {
     return std::unexpected(BootError{BootErrorCode::kNoStartInfo});
   }
-  const BootError unreadable{BootErrorCode::kStartInfoUnreadable, address.value()};
-  abi::hvm_start_info raw;
+  const std::unexpected unreadable(BootError{BootErrorCode::kStartInfoUnreadable, address.value()});
+  abi::hvm_start_info raw{};
   const base::MutableBytes bytes = std::as_writable_bytes(std::span(&raw, 1));
   const base::MutableBytes version_0 = bytes.first(abi::kStartInfoSizeV0);
   if (!fits(address, version_0.size()) || !machine.read(address, version_0)) {
-    return std::unexpected(unreadable);
+    return unreadable;
   }
   if (raw.magic.get() != abi::XEN_HVM_START_MAGIC_VALUE) {
     return std::unexpected(BootError{BootErrorCode::kBadMagic, raw.magic.get()});
   }
-
-  StartInfo info{.address = address,
-                 .version = raw.version.get(),
-                 .flags = raw.flags.get(),
-                 .nr_modules = raw.nr_modules.get(),
-                 .modlist = present(raw.modlist_paddr),
-                 .command_line = present(raw.cmdline_paddr),
-                 .rsdp = present(raw.rsdp_paddr),
-                 .memmap = std::nullopt,
-                 .memmap_entries = 0};
+  info.address = address;
+  info.version = raw.version.get();
   if (info.version > kNewestVersion) {
     diagnostics.add(DiagnosticKind::kNewerVersion, info.version);
   }
   if (info.has_map_fields()) {
     const base::PhysAddr rest(address.value() + version_0.size());
     if (!fits(address, bytes.size()) || !machine.read(rest, bytes.subspan(version_0.size()))) {
-      return std::unexpected(unreadable);
+      return unreadable;
     }
-    info.memmap = present(raw.memmap_paddr);
-    info.memmap_entries = raw.memmap_entries.get();
   }
-  return info;
+  info.flags = raw.flags.get();
+  info.nr_modules = raw.nr_modules.get();
+  info.modlist = present(raw.modlist_paddr);
+  info.command_line = present(raw.cmdline_paddr);
+  info.rsdp = present(raw.rsdp_paddr);
+  // Of version 0 these are the zeros that they were above.
+  info.memmap = present(raw.memmap_paddr);
+  info.memmap_entries = raw.memmap_entries.get();
+  return {};
 }
 
 RawStartInfo read_raw_start_info(Machine& machine, base::PhysAddr address) {

@@ -68,7 +68,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     static_cast<std::string*>(context)->append(line);
   };
   if (!boot) {
-    dump_failure(fake.machine(), base::PhysAddr(place), boot.error(), sink, &text);
+    dump_failure(fake.machine(), base::PhysAddr(place), boot.error(),
+                 detect_hypervisors(fake.machine()), sink, &text);
     return 0;
   }
   require(testing::judge_free(*boot));

@@ -17,7 +17,12 @@ using testing::FakeMachine;
 class ReadStartInfo : public ::testing::Test {
  protected:
   std::expected<StartInfo, BootError> read(std::uint64_t address) {
-    return read_start_info(fake_.machine(), base::PhysAddr(address), diagnostics_);
+    StartInfo info;
+    const auto read = read_start_info(fake_.machine(), base::PhysAddr(address), diagnostics_, info);
+    if (!read) {
+      return std::unexpected(read.error());
+    }
+    return info;
   }
   static BootError unreadable(std::uint64_t address) {
     return {BootErrorCode::kStartInfoUnreadable, address};

@@ -137,6 +137,24 @@ Result<base::MutableBytes> GuestMemory::slice(base::PhysAddr address, base::Byte
   return regions_[place->region].mapping.bytes().subspan(place->offset, place->size);
 }
 
+void GuestMemory::discard(base::MutableBytes slice) {
+  const auto inside = [slice](const Region& region) {
+    const auto bytes = region.mapping.bytes();
+    return slice.data() >= bytes.data() &&
+           slice.data() + slice.size() <= bytes.data() + bytes.size();
+  };
+  if (!std::ranges::any_of(regions_, inside)) {
+    return;
+  }
+  const std::uint64_t page = base::kPageSize.value();
+  const auto first = reinterpret_cast<std::uintptr_t>(slice.data());
+  const std::uint64_t head = (page - first % page) % page;
+  if (slice.size() >= head + page) {
+    // Advice: when the host does not take it, the pages stay, and that is all.
+    ::madvise(slice.data() + head, (slice.size() - head) / page * page, MADV_DONTNEED);
+  }
+}
+
 base::ByteSize GuestMemory::total() const {
   std::uint64_t sum = 0;
   for (const Region& region : regions_) {

@@ -254,6 +254,12 @@ Result<void> Vm::create_pit2(const kvm_pit_config& config) {
   return drop(call(fd_, KVM_CREATE_PIT2, &config, "KVM_CREATE_PIT2"));
 }
 
+Result<kvm_irqchip> Vm::get_irqchip(std::uint32_t chip) const {
+  kvm_irqchip initial{};
+  initial.chip_id = chip;
+  return fetch<kvm_irqchip>(fd_, KVM_GET_IRQCHIP, initial, "KVM_GET_IRQCHIP");
+}
+
 Result<void> Vm::irq_line(std::uint32_t gsi, bool level) const {
   kvm_irq_level line{};
   line.irq = gsi;

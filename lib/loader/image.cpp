@@ -228,6 +228,10 @@ std::string_view to_string(ElfClass elf_class) {
   return "unknown";
 }
 
+bool first_module_is_metadata(const Image& image) {
+  return image.guest_os == "FreeBSD";
+}
+
 std::string_view to_string(NoteVerdict verdict) {
   switch (verdict) {
     case NoteVerdict::kEntry:

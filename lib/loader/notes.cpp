@@ -152,6 +152,18 @@ std::string owner_of(base::Bytes notes, const Parts& parts) {
   return owner;
 }
 
+// A descriptor that is a string, up to its end or as much as a name may have.
+std::string text_of(base::Bytes descriptor) {
+  std::string text;
+  for (const std::byte b : descriptor.first(std::min(descriptor.size(), kMaxOwner))) {
+    if (b == std::byte{0}) {
+      break;
+    }
+    text.push_back(static_cast<char>(std::to_integer<unsigned char>(b)));
+  }
+  return text;
+}
+
 void Finder::walk(NoteSource source, std::size_t index, std::uint64_t offset, std::uint64_t size) {
   const std::uint64_t in_file =
       offset >= elf_.bytes.size() ? 0 : std::min(size, elf_.bytes.size() - offset);
@@ -221,6 +233,11 @@ NoteVerdict Finder::judge(const Note& note, base::Bytes descriptor) {
       return judge_entry(note);
     case abi::XEN_ELFNOTE_PHYS32_RELOC:
       return judge_relocation(note, descriptor);
+    case abi::XEN_ELFNOTE_GUEST_OS:
+      if (image_.guest_os.empty()) {
+        image_.guest_os = text_of(descriptor);
+      }
+      return NoteVerdict::kOtherType;
     default:
       return NoteVerdict::kOtherType;
   }

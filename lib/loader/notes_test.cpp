@@ -302,6 +302,31 @@ TEST(Notes, AFileMadeOfNotesIsGivenUp) {
   EXPECT_THAT(parsed.image.problems.at(0).detail, HasSubstr("gave up"));
 }
 
+testkit::NoteSpec guest_os(const std::string& name) {
+  testkit::NoteSpec note{"Xen", abi::XEN_ELFNOTE_GUEST_OS, {}};
+  for (const char c : name) {
+    note.descriptor.push_back(static_cast<std::byte>(c));
+  }
+  return note;
+}
+
+TEST(Notes, NameTheGuestsSystem) {
+  const auto entry = testkit::xen_entry(kCodeAddress);
+  const auto system = [&](const std::vector<testkit::NoteSpec>& notes) {
+    return parse(kernel().notes(notes)).image.guest_os;
+  };
+  EXPECT_EQ(system({entry}), "");
+  EXPECT_EQ(system({guest_os(std::string("FreeBSD\0", 8)), entry}), "FreeBSD");
+  EXPECT_EQ(system({guest_os("NetBSD"), guest_os("linux"), entry}), "NetBSD")
+      << "no NUL; the first";
+  EXPECT_EQ(system({guest_os(std::string(100, 'x')), entry}), std::string(64, 'x'));
+  auto other = guest_os("FreeBSD");
+  other.owner = "Linux";
+  EXPECT_EQ(system({other, entry}), "");
+  EXPECT_TRUE(first_module_is_metadata(parse(kernel().notes({guest_os("FreeBSD"), entry})).image));
+  EXPECT_FALSE(first_module_is_metadata(parse(kernel().notes({guest_os("NetBSD"), entry})).image));
+}
+
 TEST(Relocation, HasTheSpecificationsDefaults) {
   const auto entry = testkit::xen_entry(kCodeAddress);
   const auto relocation_of = [&](const std::vector<std::uint32_t>& numbers,

@@ -11,32 +11,35 @@ namespace {
 constexpr std::uint64_t kLegacyHoleFirst = 0xa0000;
 constexpr std::uint64_t kLegacyHoleLast = 0xfffff;
 
-// The entry within the addresses that exist, or nothing when it has no byte there.
-std::optional<Scratch> admit(const RawEntry& raw, std::uint64_t highest, Report& report) {
+// The entry within the addresses that exist, as `item`; false when it has no byte there.
+bool admit(const RawEntry& raw, std::uint64_t highest, Report& report, Scratch& item) {
   if (raw.size == 0) {
     ++report.zero_length;
-    return std::nullopt;
+    return false;
   }
   const Type type{raw.type};
   if (!is_known(type)) {
     ++report.unknown_types;
   }
   // The last byte, not the end: an entry may touch the top of the address space.
-  const auto sum = base::checked_add(raw.addr, raw.size - 1);
-  if (!sum) {
-    ++(type == Type::kRam ? report.wrapped_ram : report.wrapped_other);
+  std::uint64_t last = raw.addr + (raw.size - 1);
+  if (last < raw.addr) {
     if (type == Type::kRam) {
-      return std::nullopt;
+      ++report.wrapped_ram;
+      return false;
     }
+    ++report.wrapped_other;
+    last = UINT64_MAX;
   }
-  const std::uint64_t last = sum.value_or(UINT64_MAX);
   if (last > highest) {
     ++report.clipped;
+    last = highest;
   }
   if (raw.addr > highest) {
-    return std::nullopt;
+    return false;
   }
-  return internal::item(raw.addr, std::min(last, highest), type);
+  item = internal::item(raw.addr, last, type);
+  return true;
 }
 
 std::uint64_t count_overlaps(std::span<const Scratch> sorted) {
@@ -51,13 +54,14 @@ std::uint64_t count_overlaps(std::span<const Scratch> sorted) {
   return overlaps;
 }
 
-// items[0, count) is sorted and stays so with one more.
-void insert(std::span<Scratch> items, std::size_t count, const Scratch& item) {
+// items[0, count) is sorted and stays so with one more, which takes RAM away.
+void withhold(std::span<Scratch> items, std::size_t count, std::uint64_t first,
+              std::uint64_t last) {
   std::size_t place = count;
-  for (; place > 0 && items[place - 1].first > item.first; --place) {
+  for (; place > 0 && items[place - 1].first > first; --place) {
     items[place] = items[place - 1];
   }
-  items[place] = item;
+  items[place] = {first, last, 0, internal::kWithheldRank};
 }
 
 }  // namespace
@@ -78,8 +82,8 @@ std::expected<std::span<Entry>, MapError> normalize(std::span<const RawEntry> in
   const std::uint64_t highest = UINT64_MAX >> (64 - options.phys_bits);
   std::size_t count = 0;
   for (const RawEntry& raw : in) {
-    if (const auto item = admit(raw, highest, report)) {
-      scratch[count++] = *item;
+    if (admit(raw, highest, report, scratch[count])) {
+      ++count;
     }
   }
   internal::sort_by_start(scratch.first(count));
@@ -96,10 +100,10 @@ std::expected<std::span<Entry>, MapError> normalize(std::span<const RawEntry> in
     internal::sort_by_start(scratch.first(count));
   }
   if (options.withhold_page_zero) {
-    insert(scratch, count++, {0, internal::kPageMask, 0, internal::kWithheldRank});
+    withhold(scratch, count++, 0, internal::kPageMask);
   }
   if (options.withhold_legacy_hole) {
-    insert(scratch, count++, {kLegacyHoleFirst, kLegacyHoleLast, 0, internal::kWithheldRank});
+    withhold(scratch, count++, kLegacyHoleFirst, kLegacyHoleLast);
   }
 
   return internal::collect(scratch.first(count), out,

@@ -3,19 +3,15 @@
 // and ask at each who of those present has the highest rank.
 #include "sweep.hpp"
 
-#include <utility>
-
 namespace pvh::memory_map::internal {
 namespace {
 
 // A binary heap with the greatest on top. Not the standard's: the sweep and the sort share these,
 // and in a kernel bytes count.
-template <typename T>
-using Less = bool (*)(const T&, const T&);
+using Less = bool (*)(const Scratch&, const Scratch&);
 
-template <typename T>
-void sift_down(std::span<T> heap, std::size_t hole, Less<T> less) {
-  const T value = heap[hole];
+// Puts a value where there is a hole, or lower.
+void sift_down(std::span<Scratch> heap, std::size_t hole, Scratch value, Less less) {
   while (true) {
     std::size_t child = 2 * hole + 1;
     if (child + 1 < heap.size() && less(heap[child], heap[child + 1])) {
@@ -31,44 +27,14 @@ void sift_down(std::span<T> heap, std::size_t hole, Less<T> less) {
 }
 
 // The last one is new.
-template <typename T>
-void sift_up(std::span<T> heap, Less<T> less) {
+void sift_up(std::span<Scratch> heap, Less less) {
   std::size_t hole = heap.size() - 1;
-  const T value = heap[hole];
+  const Scratch value = heap[hole];
   while (hole > 0 && less(heap[(hole - 1) / 2], value)) {
     heap[hole] = heap[(hole - 1) / 2];
     hole = (hole - 1) / 2;
   }
   heap[hole] = value;
-}
-
-template <typename T>
-void make_heap(std::span<T> items, Less<T> less) {
-  for (std::size_t i = items.size() / 2; i > 0; --i) {
-    sift_down(items, i - 1, less);
-  }
-}
-
-template <typename T>
-void heap_sort(std::span<T> items, Less<T> less) {
-  // Of few items insertion takes the fewest instructions.
-  constexpr std::size_t kFew = 16;
-  if (items.size() <= kFew) {
-    for (std::size_t i = 1; i < items.size(); ++i) {
-      const T item = items[i];
-      std::size_t at = i;
-      for (; at > 0 && less(item, items[at - 1]); --at) {
-        items[at] = items[at - 1];
-      }
-      items[at] = item;
-    }
-    return;
-  }
-  make_heap(items, less);
-  for (std::size_t rest = items.size(); rest > 1; --rest) {
-    std::swap(items[0], items[rest - 1]);
-    sift_down(items.first(rest - 1), 0, less);
-  }
 }
 
 bool starts_lower(const Scratch& a, const Scratch& b) {
@@ -93,16 +59,19 @@ bool is_gap(const Scratch& segment) {
 
 // Leaves the whole pages in the segment; false when there is none.
 [[nodiscard]] bool shrink_to_pages(Scratch& segment) {
-  const auto first = base::align_up(segment.first, base::kPageSize.value());
-  const auto end = base::checked_add(segment.last, std::uint64_t{1});
-  // Without an end it is the last page of the address space, which is whole at that end.
-  const std::uint64_t whole_end = end.value_or(0) & ~kPageMask;
-  if (!first || (end && whole_end <= *first)) {
+  const std::uint64_t first = (segment.first + kPageMask) & ~kPageMask;
+  // 0 for the last page of the address space, which is whole at that end.
+  const std::uint64_t end = (segment.last + 1) & ~kPageMask;
+  if (first < segment.first || (segment.last != UINT64_MAX && end <= first)) {
     return false;
   }
-  segment.first = *first;
-  segment.last = whole_end - 1;
+  segment.first = first;
+  segment.last = end - 1;
   return true;
+}
+
+bool is_ram(const Entry& entry) {
+  return entry.type == Type::kRam;
 }
 
 // Fills the caller's span. When that is full it keeps what is worth most: everything that is not
@@ -112,7 +81,8 @@ class Collector {
   Collector(std::span<Entry> out, Filter filter, Report& report)
       : out_(out), filter_(filter), report_(report) {}
 
-  void take(Scratch segment) {
+  // A run, which it may change.
+  void take(Scratch& segment) {
     const Type type{segment.type};
     if (is_gap(segment) || (filter_.only_ram && type != Type::kRam)) {
       return;
@@ -124,13 +94,10 @@ class Collector {
     add(segment.first, segment.last, type);
   }
 
-  // What was kept, sorted; what was not, in the report.
+  // What was kept; what was not, in the report.
   [[nodiscard]] std::expected<std::span<Entry>, MapError> finish() {
     if (must_keep_ > out_.size()) {
       return std::unexpected(MapError{MapErrorCode::kOutputTooSmall, must_keep_});
-    }
-    if (heap_) {
-      heap_sort<Entry>(out_, lies_lower);
     }
     return out_.first(count_);
   }
@@ -146,54 +113,49 @@ class Collector {
     add(kHalf + 1, UINT64_MAX, type);
   }
 
+  // They come in ascending order and stay so.
   void add(const Entry& entry) {
     ++report_.needed;
-    if (entry.type != Type::kRam) {
+    if (!is_ram(entry)) {
       ++must_keep_;
     }
-    if (count_ < out_.size()) {
-      out_[count_++] = entry;
+    if (count_ == out_.size() && !make_room_for(entry)) {
       return;
     }
-    if (!heap_) {
-      make_heap<Entry>(out_, worth_more);
-      heap_ = true;
-    }
-    if (out_.empty() || worth_more(out_.front(), entry)) {
-      drop(entry);
-      return;
-    }
-    drop(out_.front());
-    out_.front() = entry;
-    sift_down<Entry>(out_, 0, worth_more);
+    out_[count_++] = entry;
   }
 
-  static bool lies_lower(const Entry& a, const Entry& b) { return a.range < b.range; }
-  static bool worth_more(const Entry& a, const Entry& b) {
-    const bool a_is_ram = a.type == Type::kRam;
-    const bool b_is_ram = b.type == Type::kRam;
-    if (a_is_ram != b_is_ram) {
-      return b_is_ram;
+  // False: the entry is worth less than all that is kept.
+  bool make_room_for(const Entry& entry) {
+    const Entry* least = is_ram(entry) ? &entry : nullptr;
+    std::size_t place = count_;
+    for (std::size_t i = count_; i-- > 0;) {
+      if (is_ram(out_[i]) && (least == nullptr || out_[i].range.size() < least->range.size())) {
+        least = &out_[i];
+        place = i;
+      }
     }
-    if (a_is_ram && a.range.size() != b.range.size()) {
-      return a.range.size() > b.range.size();
-    }
-    return a.range < b.range;
-  }
-
-  void drop(const Entry& entry) {
-    if (entry.type == Type::kRam) {
+    if (least != nullptr) {
       ++report_.dropped_ranges;
-      report_.dropped_ram =
-          report_.dropped_ram.checked_add(entry.range.size()).value_or(report_.dropped_ram);
+      const std::uint64_t sum = report_.dropped_ram.value() + least->range.size().value();
+      if (sum != 0) {  // not all of the address space
+        report_.dropped_ram = base::ByteSize(sum);
+      }
     }
+    if (place == count_) {
+      return false;
+    }
+    --count_;
+    for (; place < count_; ++place) {
+      out_[place] = out_[place + 1];
+    }
+    return true;
   }
 
   std::span<Entry> out_;
   Filter filter_;
   Report& report_;
   std::size_t count_ = 0;
-  bool heap_ = false;
   std::uint64_t must_keep_ = 0;
 };
 
@@ -211,13 +173,13 @@ void sweep(std::span<Scratch> items, Collector& collector) {
     }
     while (next < items.size() && items[next].first <= at) {
       items[present++] = items[next++];
-      sift_up<Scratch>(items.first(present), weaker);
+      sift_up(items.first(present), weaker);
     }
     const Scratch& top = items.front();
     if (top.last < at) {
-      items.front() = items[--present];
+      --present;
       if (present > 0) {
-        sift_down<Scratch>(items.first(present), 0, weaker);
+        sift_down(items.first(present), 0, items[present], weaker);
       }
       continue;
     }
@@ -241,15 +203,22 @@ void sweep(std::span<Scratch> items, Collector& collector) {
 
 }  // namespace
 
-void sort(std::span<Scratch> items, bool (*less)(const Scratch&, const Scratch&)) {
-  heap_sort<Scratch>(items, less);
+void sort(std::span<Scratch> items, Less less) {
+  for (std::size_t i = items.size() / 2; i > 0; --i) {
+    sift_down(items, i - 1, items[i - 1], less);
+  }
+  for (std::size_t rest = items.size(); rest > 1; --rest) {
+    const Scratch last = items[rest - 1];
+    items[rest - 1] = items[0];
+    sift_down(items.first(rest - 1), 0, last, less);
+  }
 }
 
 void sort_by_start(std::span<Scratch> items) {
   // Most maps come sorted; then this is one pass.
   for (std::size_t i = 1; i < items.size(); ++i) {
     if (starts_lower(items[i], items[i - 1])) {
-      heap_sort<Scratch>(items, starts_lower);
+      sort(items, starts_lower);
       return;
     }
   }

@@ -186,7 +186,8 @@ class KvmMachine final : public Machine {
   KvmMachine(const MachineOptions& options, std::span<const base::Range> ram,
              const Console& console, kvm::Vm vm, guest_memory::GuestMemory memory,
              base::EventFd ended, base::EventFd input_wanted)
-      : debug_exit_on_(options.debug_exit),
+      : acpi_on_(options.acpi),
+        debug_exit_on_(options.debug_exit),
         debug_console_on_(options.debug_console),
         timeout_(options.timeout),
         console_(console),
@@ -215,10 +216,13 @@ class KvmMachine final : public Machine {
   [[nodiscard]] Result<void> wait_for_end(const sigset_t& signals);
   void read_input();
   void pass_input();
+  void take_signal(const base::Fd& signal_fd, const base::Fd& patience);
+  [[nodiscard]] bool press_power_button();
   [[nodiscard]] Result<void> start_vcpus(std::vector<std::thread>& threads,
                                          std::vector<ExitCounts>& counts);
   void stop_vcpus(std::vector<std::thread>& threads);
 
+  bool acpi_on_;
   bool debug_exit_on_;
   bool debug_console_on_;
   std::optional<std::chrono::nanoseconds> timeout_;
@@ -249,11 +253,23 @@ class KvmMachine final : public Machine {
   devices::MmioBus mmio_;
   std::unique_ptr<internal::VirtioDevices> virtio_;
 
+  bool button_pressed_ = false;
   bool input_open_ = true;
   EscapeFilter escape_;
   std::vector<std::byte> typed_;  // read, not yet taken by the serial device
   Statistics statistics_;
 };
+
+// For a guest to power off after its button was pressed.
+constexpr std::chrono::seconds kPowerOffPatience{10};
+
+void set_timer(const base::Fd& timer, std::chrono::nanoseconds after) {
+  constexpr std::int64_t kNano = 1000000000;
+  itimerspec when{};
+  when.it_value.tv_sec = after.count() / kNano;
+  when.it_value.tv_nsec = after.count() % kNano;
+  ::timerfd_settime(timer.get(), 0, &when, nullptr);
+}
 
 constexpr std::size_t kMostTyped = std::size_t{64} * 1024;
 
@@ -510,39 +526,65 @@ void KvmMachine::pass_input() {
   typed_.erase(typed_.begin(), typed_.begin() + static_cast<std::ptrdiff_t>(taken));
 }
 
+// Whether the guest will hear of it: it has enabled the interrupt. One that has not (it has no
+// driver for the button, or has not come so far) would let the user wait for nothing.
+bool KvmMachine::press_power_button() {
+  if (!acpi_on_) {
+    return false;
+  }
+  const auto chip = vm_.get_irqchip(KVM_IRQCHIP_IOAPIC);
+  if (!chip || chip->chip.ioapic.redirtbl[kPowerButtonInterrupt].fields.mask != 0) {
+    return false;
+  }
+  return vm_.irq_line(kPowerButtonInterrupt, true).has_value() &&
+         vm_.irq_line(kPowerButtonInterrupt, false).has_value();
+}
+
+// SIGTERM asks the guest first, once; every other signal, and a second one, ends it.
+void KvmMachine::take_signal(const base::Fd& signal_fd, const base::Fd& patience) {
+  signalfd_siginfo info{};
+  if (::read(signal_fd.get(), &info, sizeof(info)) != sizeof(info)) {
+    return;
+  }
+  if (info.ssi_signo == SIGTERM && !button_pressed_ && press_power_button()) {
+    button_pressed_ = true;
+    set_timer(patience, kPowerOffPatience);
+    return;
+  }
+  end({EndingCause::kSignal, info.ssi_signo, ""});
+}
+
 Result<void> KvmMachine::wait_for_end(const sigset_t& signals) {
   const base::Fd signal_fd(::signalfd(-1, &signals, SFD_CLOEXEC));
   const base::Fd timer(::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC));
-  if (!signal_fd || !timer) {
+  const base::Fd patience(::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC));
+  if (!signal_fd || !timer || !patience) {
     return std::unexpected(host_failure("signalfd or timerfd"));
   }
   if (timeout_) {
-    constexpr std::int64_t kNano = 1000000000;
-    itimerspec when{};
-    when.it_value.tv_sec = timeout_->count() / kNano;
-    when.it_value.tv_nsec = timeout_->count() % kNano;
-    ::timerfd_settime(timer.get(), 0, &when, nullptr);
+    set_timer(timer, *timeout_);
   }
   while (!stop_.load()) {
     // A terminal is always read, for its escape keys; anything else only as fast as the guest takes
     // it.
     const bool read_more =
         input_open_ && console_.input() >= 0 && (console_.has_escape_keys() || typed_.empty());
-    enum : std::size_t { kEnded, kSignal, kTimer, kWanted, kInput, kCount };
+    enum : std::size_t { kEnded, kSignal, kTimer, kPatience, kWanted, kInput, kCount };
     std::array<pollfd, kCount> fds{};
     fds[kEnded] = {ended_.get(), POLLIN, 0};
     fds[kSignal] = {signal_fd.get(), POLLIN, 0};
     fds[kTimer] = {timer.get(), POLLIN, 0};
+    fds[kPatience] = {patience.get(), POLLIN, 0};
     fds[kWanted] = {input_wanted_.get(), POLLIN, 0};
     fds[kInput] = {read_more ? console_.input() : -1, POLLIN, 0};
     if (::poll(fds.data(), fds.size(), -1) < 0 && errno != EINTR) {
       return std::unexpected(host_failure("poll"));
     }
     if (fds[kSignal].revents != 0) {
-      signalfd_siginfo info{};
-      if (::read(signal_fd.get(), &info, sizeof(info)) == sizeof(info)) {
-        end({EndingCause::kSignal, info.ssi_signo, ""});
-      }
+      take_signal(signal_fd, patience);
+    }
+    if (fds[kPatience].revents != 0) {
+      end({EndingCause::kSignal, SIGTERM, "the guest did not power off when it was asked to"});
     }
     if (fds[kTimer].revents != 0) {
       end({EndingCause::kTimeout, 0, ""});

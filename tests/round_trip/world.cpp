@@ -283,7 +283,8 @@ std::expected<guest::Boot, guest::BootError> World::capture() {
                                               .modules = kModules,
                                               .reservations = 2 * kModules + 400,
                                               .strings = 80 * kKiB});
-  return guest::capture(guest_->machine(), plan().start_info, image_, storage.spans());
+  return guest::capture(guest_->machine(), guest::detect_hypervisors(guest_->machine()),
+                        plan().start_info, image_, storage.spans());
 }
 
 Expectation World::expectation() {

@@ -267,7 +267,8 @@ void MmioTransport::activate(std::uint64_t features, const std::vector<QueueRegi
   if (!parts_.connect()) {
     return;  // the machine ends
   }
-  Activation activation{.queues = {}, .features = features, .driver = this};
+  Activation activation{
+      .queues = {}, .features = features, .driver = this, .memory = &parts_.memory};
   for (std::size_t i = 0; i < registers.size(); ++i) {
     const QueueRegisters& queue = registers[i];
     // A size above 16 bits is above every maximum.

@@ -6,10 +6,7 @@
 
         pvh_note pvh_entry
 #include "entry_state.inc"
-
-// Selectors in pvh_gdt.
-#define CODE32 0x08
-#define DATA 0x10
+#include "own_segments.inc"
 
         .section .pvh_boot, "ax", @progbits
         .globl pvh_entry
@@ -17,21 +14,7 @@
 pvh_entry:
         save_entry_state
 
-        // The loader's GDT may be anywhere, even gone; hidden parts serve until here.
-        lgdt gdt_pointer
-        ljmp $CODE32, $1f
-1:      movl $DATA, %eax
-        movl %eax, %ds
-        movl %eax, %es
-        movl %eax, %ss
-        movl %eax, %fs
-        movl %eax, %gs
-
-        // The ABI does not say that the loader cleared .bss.
-        movl $pvh_bss_physical, %edi
-        movl $pvh_bss_dwords, %ecx
-        xorl %eax, %eax
-        rep stosl
+        load_own_segments_and_clear_bss
 
         movl $pvh_stack_top, %esp
         xorl %ebp, %ebp                 // the end of the chain of frames

@@ -8,13 +8,12 @@
 
         pvh_note pvh_entry
 #include "entry_state.inc"
+#include "own_segments.inc"
 
 // Page table bits.
 #define PRESENT_WRITABLE 0x3
 #define LARGE 0x80
-// Selectors in pvh_gdt.
-#define CODE32 0x08
-#define DATA 0x10
+// A selector in pvh_gdt, beside those of own_segments.inc.
 #define CODE64 0x18
 
         .section .pvh_boot, "ax", @progbits
@@ -24,21 +23,7 @@
 pvh_entry:
         save_entry_state
 
-        // The loader's GDT may be anywhere, even gone; hidden parts serve until here.
-        lgdt gdt_pointer
-        ljmp $CODE32, $1f
-1:      movl $DATA, %eax
-        movl %eax, %ds
-        movl %eax, %es
-        movl %eax, %ss
-        movl %eax, %fs
-        movl %eax, %gs
-
-        // The ABI does not say that the loader cleared .bss.
-        movl $pvh_bss_physical, %edi
-        movl $pvh_bss_dwords, %ecx
-        xorl %eax, %eax
-        rep stosl
+        load_own_segments_and_clear_bss
         movl $pvh_boot_bss_physical, %edi
         movl $pvh_boot_bss_dwords, %ecx
         rep stosl
@@ -132,21 +117,21 @@ pvh_entry:
         jmp *%rax
 
         .code32
-// Fills ECX bytes at EDI, 128 times a power of two, with page table entries: the first is EAX, whose
+// Fills ECX bytes at EDI, 64 times a power of two, with page table entries: the first is EAX, whose
 // address is aligned to all that they map, and each next one is EDX more. What is done is copied
-// behind itself and gets one more bit, time and again: about one instruction for each entry, where a
+// behind itself and gets one more bit, time and again: about an instruction and a half for each entry, where a
 // software KVM pays for each. Upper halves are 0 and stay so.
         .type fill_table, @function
 fill_table:
         movl %ecx, %ebx
         .set offset, 0
-        .rept 16
+        .rept 8
         movl %eax, offset(%edi)
         addl %edx, %eax
         .set offset, offset + 8
         .endr
-        shll $4, %edx
-        movl $128, %ecx
+        shll $3, %edx
+        movl $64, %ecx
 1:      cmpl %ebx, %ecx
         jae 3f
         pushl %edi
@@ -157,11 +142,11 @@ fill_table:
         shrl $2, %ecx
         rep movsl
 2:      .set offset, 0
-        .rept 16
+        .rept 8
         orl %edx, offset(%eax)
         .set offset, offset + 8
         .endr
-        subl $-128, %eax
+        addl $64, %eax
         cmpl %edi, %eax
         jne 2b
         popl %ecx

@@ -8,6 +8,7 @@
 #include <pvh/guest/internal/arch.hpp>
 #include <pvh/guest/pvh.hpp>
 
+#include "../internal/packed_names.hpp"
 #include "descriptors.hpp"
 #include "link_symbols.hpp"
 #include "raw_output.hpp"
@@ -20,16 +21,15 @@ namespace {
 
 // As exceptions*.S pushes them: the last pushed is the first.
 #ifdef __x86_64__
-constexpr std::string_view kRegisterNames[] = {"R15"sv, "R14"sv, "R13"sv, "R12"sv, "R11"sv,
-                                               "R10"sv, "R9"sv,  "R8"sv,  "RDI"sv, "RSI"sv,
-                                               "RBP"sv, "RBX"sv, "RDX"sv, "RCX"sv, "RAX"sv};
-constexpr std::string_view kInstructionPointer = "RIP"sv;
-constexpr std::string_view kStackPointer = "RSP"sv;
+constexpr char kRegisterNames[][5] = {" R15", " R14", " R13", " R12", " R11",
+                                      " R10", "  R9", "  R8", " RDI", " RSI",
+                                      " RBP", " RBX", " RDX", " RCX", " RAX"};
+constexpr char kInstructionPointer[] = " RIP";
+constexpr char kStackPointer[] = " RSP";
 #else
-constexpr std::string_view kRegisterNames[] = {"EDI"sv, "ESI"sv, "EBP"sv, "EBX"sv,
-                                               "EDX"sv, "ECX"sv, "EAX"sv};
-constexpr std::string_view kInstructionPointer = "EIP"sv;
-constexpr std::string_view kStackPointer = "ESP"sv;
+constexpr char kRegisterNames[][5] = {" EDI", " ESI", " EBP", " EBX", " EDX", " ECX", " EAX"};
+constexpr char kInstructionPointer[] = " EIP";
+constexpr char kStackPointer[] = " ESP";
 #endif
 constexpr std::size_t kRegisters = std::size(kRegisterNames);
 
@@ -40,26 +40,27 @@ struct Registers {
 };
 
 // Intel SDM 3A, table 6-1.
-constexpr std::string_view kNames[] = {"divide error"sv,
-                                       "debug"sv,
-                                       "NMI"sv,
-                                       "breakpoint"sv,
-                                       "overflow"sv,
-                                       "bound"sv,
-                                       "bad instruction"sv,
-                                       "no FPU"sv,
-                                       "double fault"sv,
-                                       ""sv,
-                                       "bad TSS"sv,
-                                       "segment not present"sv,
-                                       "stack fault"sv,
-                                       "general protection"sv,
-                                       "page fault"sv,
-                                       ""sv,
-                                       "FPU error"sv,
-                                       "alignment"sv,
-                                       "machine check"sv,
-                                       "SIMD error"sv};
+constexpr char kNames[] =
+    "divide error\0"
+    "debug\0"
+    "NMI\0"
+    "breakpoint\0"
+    "overflow\0"
+    "bound\0"
+    "bad instruction\0"
+    "no FPU\0"
+    "double fault\0"
+    "\0"
+    "bad TSS\0"
+    "segment not present\0"
+    "stack fault\0"
+    "general protection\0"
+    "page fault\0"
+    "\0"
+    "FPU error\0"
+    "alignment\0"
+    "machine check\0"
+    "SIMD error\0";
 constexpr std::uint32_t kWithErrorCode = 0x60227d00;
 constexpr std::uintptr_t kDoubleFault = 8;
 constexpr std::uintptr_t kPageFault = 14;
@@ -67,10 +68,9 @@ constexpr std::uintptr_t kPageFault = 14;
 bool telling = false;
 
 void field(std::string_view name, std::uintptr_t value) {
-  raw_print(" "sv);
   raw_print(name);
-  raw_print(" "sv);
-  raw_print_hex(value);
+  raw_print(" 0x"sv);
+  raw_print_number(value, 16);
 }
 
 void tell(const Registers& registers) {
@@ -82,32 +82,30 @@ void tell(const Registers& registers) {
   asm volatile("mov %%cr2, %0" : "=r"(cr2));
 
   raw_print("pvh: exception "sv);
-  raw_print_decimal(vector);
-  if (vector < std::size(kNames)) {
-    raw_print(" ("sv);
-    raw_print(kNames[vector]);
-    raw_print(")"sv);
-  }
-  field(kInstructionPointer, frame[0]);
+  raw_print_number(vector, 10);
+  raw_print(" ("sv);
+  raw_print(internal::nth_name(internal::packed(kNames), vector));
+  raw_print(")"sv);
+  field({kInstructionPointer, 4}, frame[0]);
 #ifdef __x86_64__
-  field(kStackPointer, frame[3]);
+  field({kStackPointer, 4}, frame[3]);
 #else
-  field(kStackPointer, number(frame + 3));
+  field({kStackPointer, 4}, number(frame + 3));
 #endif
   if (has_error_code) {
-    field("error"sv, registers.frame[0]);
+    field(" error"sv, registers.frame[0]);
   }
-  const bool about_memory = vector == kPageFault || vector == kDoubleFault;
-  if (about_memory) {
-    field("CR2"sv, cr2);
+  if (vector == kPageFault || vector == kDoubleFault) {
+    field(" CR2"sv, cr2);
+  } else {
+    cr2 = 0;
   }
-  raw_print("\n"sv);
-  if (stack_overflowed(about_memory ? cr2 : 0)) {
-    raw_print("pvh: the boot stack overflowed: make it larger (pvh_stack_size)\n"sv);
+  if (stack_overflowed(cr2)) {
+    raw_print("\npvh: the boot stack overflowed: make it larger (pvh_stack_size)"sv);
   }
-  raw_print("pvh:"sv);
+  raw_print("\npvh:"sv);
   for (std::size_t i = kRegisters; i-- > 0;) {
-    field(kRegisterNames[i], registers.pushed[i]);
+    field({kRegisterNames[i], 4}, registers.pushed[i]);
   }
   raw_print("\n"sv);
 }

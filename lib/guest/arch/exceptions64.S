@@ -1,12 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// The first instruction of each exception: a call, so that the return address tells which one it
-// is. Then C++ with all registers in memory (exceptions.cpp), which does not return.
-        .section .text.pvh_exception_vectors, "ax", @progbits
-        .globl pvh_exception_vectors
-pvh_exception_vectors:
-        .rept 32
-        call exception
-        .endr
+// How exceptions come to C++.
+#include "exception_vectors.inc"
 
 exception:
         pushq %rax

@@ -72,11 +72,10 @@ bool Machine::read(base::PhysAddr address, base::MutableBytes out) {
     }
     copy_bytes(out.data(), part->data(), part->size());
     out = out.subspan(part->size());
-    const auto next = address.checked_add(base::ByteSize(part->size()));
-    if (!next) {
-      return out.empty();
+    address = base::PhysAddr(address.value() + part->size());
+    if (address.value() == 0) {
+      return out.empty();  // the top of the address space
     }
-    address = *next;
   }
   return true;
 }
@@ -89,11 +88,10 @@ bool Machine::write(base::PhysAddr address, base::Bytes bytes) {
     }
     copy_bytes(part->data(), bytes.data(), part->size());
     bytes = bytes.subspan(part->size());
-    const auto next = address.checked_add(base::ByteSize(part->size()));
-    if (!next) {
-      return bytes.empty();
+    address = base::PhysAddr(address.value() + part->size());
+    if (address.value() == 0) {
+      return bytes.empty();  // the top of the address space
     }
-    address = *next;
   }
   return true;
 }

@@ -40,27 +40,14 @@ void raw_print(std::string_view text) {
   }
 }
 
-void raw_print_decimal(std::uintptr_t value) {
+void raw_print_number(std::uintptr_t value, unsigned base) {
   char text[20];
   std::size_t start = sizeof(text);
   do {
-    text[--start] = static_cast<char>('0' + value % 10);
-    value /= 10;
+    text[--start] = "0123456789abcdef"[value % base];
+    value /= base;
   } while (value != 0);
   raw_print({text + start, sizeof(text) - start});
-}
-
-void raw_print_hex(std::uint64_t value) {
-  char text[18] = {'0', 'x'};
-  std::size_t length = 2;
-  int shift = 60;
-  while (shift > 0 && value >> shift == 0) {
-    shift -= 4;
-  }
-  for (; shift >= 0; shift -= 4) {
-    text[length++] = "0123456789abcdef"[value >> shift & 15];
-  }
-  raw_print({text, length});
 }
 
 }  // namespace pvh::guest::arch

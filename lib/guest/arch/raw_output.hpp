@@ -9,7 +9,6 @@
 namespace pvh::guest::arch {
 
 void raw_print(std::string_view text);
-void raw_print_decimal(std::uintptr_t value);
-void raw_print_hex(std::uint64_t value);
+void raw_print_number(std::uintptr_t value, unsigned base);  // to base 10 or 16
 
 }  // namespace pvh::guest::arch

@@ -20,25 +20,8 @@ constinit std::optional<xen::Token> token;
 // For Xen to write its stubs to, on a processor of an unknown vendor.
 alignas(4096) [[gnu::section(".bss.pvh_noinit")]] std::byte hypercall_page[4096];
 
-DetectOptions detect_options() {
-  return {.hypercall_page = hypercall_page,
-          .hypercall_page_address = arch::physical(hypercall_page)};
-}
-
 void print_line(void* /*context*/, std::string_view line) {
   print(line);
-}
-
-[[noreturn]] void fail(Machine& machine, base::PhysAddr start_info, const BootError& error) {
-  token = detect_hypervisors(machine, detect_options()).xen();
-  if (token) {
-    // Not known to be the hardware domain; the others' ways are harmless for it.
-    early_console.add_xen(*token, false);
-  }
-  dump_failure(machine, start_info, error, print_line, nullptr);
-  early_console.flush();
-  try_crash(machine, arch::running_ways());
-  halt_forever();
 }
 
 void run_initializers() {
@@ -98,14 +81,21 @@ void pvh_start(std::uint32_t start_info) {
   arch::leave_identity_map();
   Machine machine(arch::boot_translator());
   console().start(machine);
-  auto boot = capture(machine, address, arch::image(), pvh_storage(), {.detect = detect_options()});
-  if (!boot) {
-    fail(machine, address, boot.error());
-  }
-  token = boot->xen();
+  const Hypervisors hypervisors = detect_hypervisors(
+      machine,
+      {.hypercall_page = hypercall_page, .hypercall_page_address = arch::physical(hypercall_page)});
+  token = hypervisors.xen();
+  auto boot = capture(machine, hypervisors, address, arch::image(), pvh_storage());
   if (token) {
-    const bool is_hardware_domain = (boot->start_info().flags & pvh::abi::SIF_INITDOMAIN) != 0;
-    console().add_xen(*token, is_hardware_domain);
+    // A domain of which nothing is known takes the others' ways, which are harmless for the
+    // hardware domain.
+    console().add_xen(*token, boot && (boot->start_info().flags & pvh::abi::SIF_INITDOMAIN) != 0);
+  }
+  if (!boot) {
+    dump_failure(machine, address, boot.error(), hypervisors, print_line, nullptr);
+    console().flush();
+    try_crash(machine, arch::running_ways());
+    halt_forever();
   }
   run_initializers();
   pvh_main(*boot);

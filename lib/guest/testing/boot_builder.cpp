@@ -102,7 +102,8 @@ std::expected<Boot, BootError> BootBuilder::boot() {
 
 std::expected<Boot, BootError> BootBuilder::capture_at(base::PhysAddr ebx) {
   storage_.emplace(sizes);
-  return capture(fake_->machine(), ebx, image, storage_->spans(), options);
+  return capture(fake_->machine(), detect_hypervisors(fake_->machine(), detect), ebx, image,
+                 storage_->spans(), options);
 }
 
 std::string judge_free(const Boot& boot) {

@@ -82,6 +82,7 @@ class BootBuilder {
 
   StorageSizes sizes;
   BootOptions options;
+  DetectOptions detect;
 
   // Writes it all; the answer is EBX. Only the first 40 bytes of a version 0.
   base::PhysAddr place();

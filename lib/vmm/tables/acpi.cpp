@@ -28,6 +28,8 @@ constexpr unsigned kMaxCpus = 4096;            // C000 to CFFF
 constexpr unsigned kFirstX2ApicId = 255;       // 255 is "all" to an APIC of eight bits
 constexpr base::ByteSize kTableAlignment{64};  // a cache line; the FACS, absent, would need it
 
+constexpr std::uint8_t kPressed = 0x80;  // Notify's value for a button
+
 constexpr std::array<char, 6> kOemId{'P', 'V', 'H', ' ', ' ', ' '};
 constexpr std::array<char, 8> kOemTableId{'P', 'V', 'H', 'M', 'A', 'C', 'H', 'N'};
 constexpr std::array<char, 4> kCompilerId{'P', 'V', 'H', ' '};
@@ -94,6 +96,13 @@ std::vector<std::byte> make_dsdt(const MachineDescription& description) {
         "RTC", {aml::name("_HID", aml::eisa_id("PNP0B00")),
                 aml::name("_CRS", aml::resources({aml::io_ports(port, devices::kCmosPorts)}))}));
   }
+  // Hardware-reduced machines have no fixed power button: one is a device, and its event an
+  // interrupt of the generic event device. [ACPI 6.5, 5.6.9]
+  devices.push_back(aml::device("PWRB", {aml::name("_HID", aml::eisa_id("PNP0C0C"))}));
+  devices.push_back(aml::device(
+      "GED", {aml::name("_HID", aml::string("ACPI0013")),
+              aml::name("_CRS", aml::resources({aml::edge_interrupt(kPowerButtonInterrupt)})),
+              aml::method("_EVT", 1, {aml::notify("PWRB", kPressed)})}));
   for (unsigned i = 0; i < description.virtio.size(); ++i) {
     // The name that Linux, FreeBSD and NetBSD know the MMIO transport by.
     const VirtioSlot& slot = description.virtio[i];

@@ -277,7 +277,9 @@ TEST_F(Iasl, SeesTheDevices) {
   for (const char* const part :
        {"Name (_S5, Package (0x04)", "Device (COM1)", "EisaId (\"PNP0501\")", "IO (Decode16,",
         "0x03F8,", "Interrupt (ResourceConsumer, Edge, ActiveHigh, Exclusive", "0x00000004,",
-        "Device (RTC)", "EisaId (\"PNP0B00\")", "Device (C000)", "Device (C001)", "\"ACPI0007\""}) {
+        "Device (PWRB)", "EisaId (\"PNP0C0C\")", "Device (GED)", "\"ACPI0013\"", "0x00000009,",
+        "Method (_EVT, 1, NotSerialized)", "Notify (PWRB, 0x80)", "Device (RTC)",
+        "EisaId (\"PNP0B00\")", "Device (C000)", "Device (C001)", "\"ACPI0007\""}) {
     EXPECT_THAT(text, HasSubstr(part));
   }
   EXPECT_THAT(text, Not(HasSubstr("Device (C002)")));

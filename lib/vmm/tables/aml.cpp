@@ -20,6 +20,8 @@ constexpr std::uint8_t kQWordPrefix = 0x0e;
 constexpr std::uint8_t kScopeOp = 0x10;
 constexpr std::uint8_t kBufferOp = 0x11;
 constexpr std::uint8_t kPackageOp = 0x12;
+constexpr std::uint8_t kMethodOp = 0x14;
+constexpr std::uint8_t kNotifyOp = 0x86;
 constexpr std::uint8_t kExtendedPrefix = 0x5b;
 constexpr std::uint8_t kDeviceOp = 0x82;
 
@@ -164,6 +166,25 @@ Term device(NameSegment name, std::initializer_list<Term> terms) {
     put(content, term);
   }
   return packed({kExtendedPrefix, kDeviceOp}, content);
+}
+
+Term method(NameSegment name, unsigned arguments, std::initializer_list<Term> terms) {
+  assert(arguments <= 7);
+  Term content;
+  put(content, name);
+  put_bytes(content, arguments, 1);  // not serialized
+  for (const Term& term : terms) {
+    put(content, term);
+  }
+  return packed({kMethodOp}, content);
+}
+
+Term notify(NameSegment object, std::uint8_t value) {
+  Term term;
+  put_bytes(term, kNotifyOp, 1);
+  put(term, object);
+  put(term, integer(value));
+  return term;
 }
 
 Term scope(NameSegment name, const std::vector<Term>& terms) {

@@ -55,6 +55,9 @@ class NameSegment {
 // At most 255 elements.
 [[nodiscard]] Term package(std::initializer_list<Term> elements);
 [[nodiscard]] Term device(NameSegment name, std::initializer_list<Term> terms);
+// A control method; `arguments` are at most 7.
+[[nodiscard]] Term method(NameSegment name, unsigned arguments, std::initializer_list<Term> terms);
+[[nodiscard]] Term notify(NameSegment object, std::uint8_t value);
 [[nodiscard]] Term scope(NameSegment name, const std::vector<Term>& terms);
 
 // Resources, and the buffer that a _CRS has of them.

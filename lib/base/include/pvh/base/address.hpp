@@ -107,14 +107,15 @@ class Range {
     return last_.checked_add(ByteSize(1));
   }
 
+  // On numbers: a compiler that minds size does not see through operator<=>.
   [[nodiscard]] constexpr bool contains(PhysAddr address) const {
-    return first_ <= address && address <= last_;
+    return first_.value() <= address.value() && address.value() <= last_.value();
   }
   [[nodiscard]] constexpr bool contains(Range other) const {
-    return first_ <= other.first_ && other.last_ <= last_;
+    return first_.value() <= other.first_.value() && other.last_.value() <= last_.value();
   }
   [[nodiscard]] constexpr bool overlaps(Range other) const {
-    return first_ <= other.last_ && other.first_ <= last_;
+    return first_.value() <= other.last_.value() && other.first_.value() <= last_.value();
   }
   [[nodiscard]] constexpr std::optional<Range> intersection(Range other) const {
     const PhysAddr first = first_ > other.first_ ? first_ : other.first_;

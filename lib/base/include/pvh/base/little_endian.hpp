@@ -16,7 +16,9 @@ template <std::unsigned_integral T>
 class Le {
  public:
   constexpr Le() = default;
-  constexpr explicit Le(T value) : bytes_(std::bit_cast<std::array<std::byte, sizeof(T)>>(value)) {}
+  // A compiler that minds size would call it.
+  [[gnu::always_inline]] constexpr explicit Le(T value)
+      : bytes_(std::bit_cast<std::array<std::byte, sizeof(T)>>(value)) {}
 
   [[nodiscard]] constexpr T get() const { return std::bit_cast<T>(bytes_); }
 

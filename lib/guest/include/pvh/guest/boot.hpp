@@ -110,7 +110,6 @@ inline constexpr std::size_t kDefaultModules = 64;
 
 struct BootOptions {
   memory_map::NormalizeOptions normalize = {};  // phys_bits is taken from CPUID
-  DetectOptions detect = {};
 };
 
 class Boot {
@@ -186,10 +185,13 @@ class Boot {
   Storage storage_;
 };
 
-// `start_info` is EBX at the entry point, `image` all memory that the running kernel occupies.
-// `machine` and what `storage` refers to must outlive the Boot. Hypercalls are made only on Xen.
-[[nodiscard]] std::expected<Boot, BootError> capture(Machine& machine, base::PhysAddr start_info,
-                                                     base::Range image, const Storage& storage,
+// `hypervisors` as detect_hypervisors() found them, `start_info` is EBX at the entry point, `image`
+// all memory that the running kernel occupies. `machine` and what `storage` refers to must outlive
+// the Boot. Hypercalls are made only on Xen.
+[[nodiscard]] std::expected<Boot, BootError> capture(Machine& machine,
+                                                     const Hypervisors& hypervisors,
+                                                     base::PhysAddr start_info, base::Range image,
+                                                     const Storage& storage,
                                                      const BootOptions& options = {});
 
 }  // namespace pvh::guest

@@ -37,7 +37,8 @@ class Console {
     std::uint32_t xen_ring_port = 0;
   };
 
-  // Before start() everything written is dropped.
+  // Before start() everything written is dropped. All zeros, so that a static one costs no room in
+  // a kernel's file.
   constexpr Console() = default;
 
   // Ports only: safe before anything is known of the machine.
@@ -61,7 +62,7 @@ class Console {
   Machine* machine_ = nullptr;
   std::optional<xen::Token> token_;
   Ways ways_;
-  std::uint8_t com1_burst_ = 1;  // characters that it takes at once
+  std::uint8_t com1_burst_ = 0;  // characters that it takes at once
   std::uint8_t com1_room_ = 0;   // how many of them are left
   std::array<char, 256> line_{};
   std::size_t used_ = 0;

@@ -17,6 +17,6 @@ void dump(const Boot& boot, LineSink sink, void* context);
 
 // For a boot that failed: the error, start_info's address and its dwords, the hypervisors.
 void dump_failure(Machine& machine, base::PhysAddr start_info, const BootError& error,
-                  LineSink sink, void* context);
+                  const Hypervisors& hypervisors, LineSink sink, void* context);
 
 }  // namespace pvh::guest

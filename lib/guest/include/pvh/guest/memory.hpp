@@ -32,24 +32,27 @@ inline constexpr std::uint32_t kMostMapEntries = 65536;
 
 enum class MapSource : std::uint8_t { kTable, kXen };
 
-// The rule above for what is known before anything is read. constexpr, so that its rows can be
-// tested at build time.
+// The rule above for what is known before anything is read, in three constexpr functions, so that
+// its rows can be tested at build time.
+[[nodiscard]] constexpr bool has_table(const StartInfo& info) {
+  return info.has_map_fields() && info.memmap_entries > 0 && info.memmap;
+}
+// Where there is neither a table nor a Xen.
+[[nodiscard]] constexpr BootErrorCode why_no_map(const StartInfo& info) {
+  if (!info.has_map_fields()) {
+    return BootErrorCode::kVersion0WithoutXen;
+  }
+  return info.memmap_entries == 0 ? BootErrorCode::kEmptyMap : BootErrorCode::kMalformedMemmap;
+}
 [[nodiscard]] constexpr std::expected<MapSource, BootError> choose_map_source(const StartInfo& info,
                                                                               bool on_xen) {
-  const bool has_entries = info.has_map_fields() && info.memmap_entries > 0;
-  if (has_entries && info.memmap) {
+  if (has_table(info)) {
     return MapSource::kTable;
   }
   if (on_xen) {
     return MapSource::kXen;
   }
-  if (!info.has_map_fields()) {
-    return std::unexpected(BootError{BootErrorCode::kVersion0WithoutXen});
-  }
-  if (!has_entries) {
-    return std::unexpected(BootError{BootErrorCode::kEmptyMap});
-  }
-  return std::unexpected(BootError{BootErrorCode::kMalformedMemmap});
+  return std::unexpected(BootError{why_no_map(info)});
 }
 
 // What acquire_map() fills. `map` and `scratch` need output_size() and scratch_size() of
@@ -75,11 +78,11 @@ struct AcquiredMap {
 // entry more than `raw` holds. Is that there, the map was cut off and the rest could have been
 // reservations inside RAM that is listed. If all entries ascend without touching what came before,
 // the rest lies above them: then everything above what `raw` holds is a gap. If not, it is
-// kMapStorageTooSmall.
-[[nodiscard]] std::expected<AcquiredMap, BootError> acquire_map(
+// kMapStorageTooSmall. After an error `result` means nothing.
+[[nodiscard]] std::expected<void, BootError> acquire_map(
     Machine& machine, const StartInfo& info, const std::optional<xen::Token>& xen,
     const memory_map::NormalizeOptions& options, const MapStorage& storage,
-    Diagnostics& diagnostics);
+    Diagnostics& diagnostics, AcquiredMap& result);
 
 // A page in no entry of the map, from 1 MiB up to the I/O APIC at 0xfec00000, for Xen's
 // shared_info: mapping it over RAM would shatter a superpage. Nothing when there is none: then take

@@ -17,7 +17,8 @@ struct MpTable {
 };
 
 // The first floating pointer with a right sum in the EBDA's first KiB or in the last KiB of base
-// memory. The third place that readers know, 0xf0000-0xfffff, is never RAM.
+// memory. Alone in its source: PVH_WITHOUT_MP_TABLE puts another in its place. The third place that
+// readers know, 0xf0000-0xfffff, is never RAM.
 [[nodiscard]] std::optional<MpTable> find_mp_table(Machine& machine);
 
 }  // namespace pvh::guest

@@ -12,6 +12,7 @@
 #include <pvh/guest/command_line.hpp>
 #include <pvh/guest/console.hpp>
 #include <pvh/guest/dump.hpp>
+#include <pvh/guest/mp_table.hpp>
 #include <pvh/guest/smp.hpp>
 #include <pvh/guest/stop.hpp>
 
@@ -61,4 +62,12 @@ void print(std::string_view text);
   }                                                                                     \
   ::pvh::guest::StopWays pvh::guest::stop_ways(Boot& boot) {                            \
     return {.xen = boot.xen(), .acpi = std::nullopt};                                   \
+  }
+
+// Leaves the search for an MP table out of the kernel: where there is one, it is not reserved.
+// Firecracker's and Cloud Hypervisor's lies in or behind the RAM below 640 KiB, so this is only for
+// a kernel that takes no memory there. Once, at namespace scope.
+#define PVH_WITHOUT_MP_TABLE()                                               \
+  std::optional<::pvh::guest::MpTable> pvh::guest::find_mp_table(Machine&) { \
+    return std::nullopt;                                                     \
   }

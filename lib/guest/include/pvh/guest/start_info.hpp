@@ -39,10 +39,11 @@ struct StartInfo {
 
 // `address` is EBX at the entry point. Reads 40 bytes, and 16 more only when the version has them:
 // what follows a version 0 belongs to somebody else. No alignment is asked for, `reserved` is
-// ignored. Fails with kNoStartInfo, kStartInfoUnreadable, kBadMagic.
-[[nodiscard]] std::expected<StartInfo, BootError> read_start_info(Machine& machine,
-                                                                  base::PhysAddr address,
-                                                                  Diagnostics& diagnostics);
+// ignored. Fails with kNoStartInfo, kStartInfoUnreadable, kBadMagic, and then `info` means nothing.
+[[nodiscard]] std::expected<void, BootError> read_start_info(Machine& machine,
+                                                             base::PhysAddr address,
+                                                             Diagnostics& diagnostics,
+                                                             StartInfo& info);
 
 // The first dwords at `address`, for a person who asks why it is no start_info; as many as can be
 // read, at most 14.

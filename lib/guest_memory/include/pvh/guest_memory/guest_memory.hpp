@@ -55,6 +55,10 @@ class GuestMemory {
   // allowed anywhere in RAM.
   [[nodiscard]] Result<base::MutableBytes> slice(base::PhysAddr address, base::ByteSize size);
 
+  // The guest does not need the content of these bytes (a slice) any more: whole pages among them
+  // go back to the host, and are zeros when they are touched again.
+  void discard(base::MutableBytes slice);
+
   template <base::Wire T>
   [[nodiscard]] Result<T> read_value(base::PhysAddr address) const {
     std::array<std::byte, sizeof(T)> bytes;

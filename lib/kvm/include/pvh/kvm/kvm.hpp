@@ -111,6 +111,8 @@ class Vm {
                                                     std::span<std::byte> memory);
   [[nodiscard]] Result<void> create_irqchip();
   [[nodiscard]] Result<void> create_pit2(const kvm_pit_config& config);
+  // KVM_IRQCHIP_*
+  [[nodiscard]] Result<kvm_irqchip> get_irqchip(std::uint32_t chip) const;
   // Thread-safe.
   [[nodiscard]] Result<void> irq_line(std::uint32_t gsi, bool level) const;
   // From now on a write of `size` bytes of this value to `address` signals the eventfd and does not

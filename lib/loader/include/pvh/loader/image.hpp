@@ -118,6 +118,7 @@ struct Image {
   std::vector<Note> notes;        // every note looked at, in the order looked at, once each
   std::optional<base::PhysAddr> pvh_entry;
   std::optional<Relocation> relocation;
+  std::string guest_os;  // XEN_ELFNOTE_GUEST_OS: "linux", "FreeBSD", "NetBSD"; empty without it
   std::vector<ImageFault>
       problems;            // what makes it unfit to boot, worst first; empty: it can be planned
   base::Bytes elf;         // the ELF: in the file's bytes, or in `unpacked`
@@ -134,6 +135,10 @@ struct ImageLimits {
   // Unpacking stops there, after each layer: a few bytes of xz can name terabytes.
   base::ByteSize unpacked{std::uint64_t{512} << 20};
 };
+
+// Whether the kernel takes its first module for its own loader's metadata, so that a ramdisk there
+// is misread: FreeBSD does. [sys/x86/xen/pv.c in freebsd-src]
+[[nodiscard]] bool first_module_is_metadata(const Image& image);
 
 // `file` must outlive the Image. Linear in the file, in the unpacked size, and in the number of
 // headers (times its logarithm, for the overlap check).

@@ -54,25 +54,24 @@ static_assert(static_cast<std::uint32_t>(Type::kPmem) == abi::XEN_HVM_MEMMAP_TYP
 // Who wins where two entries overlap: the higher rank, so that RAM loses to everybody. Two of one
 // rank: the lower number, so that the answer does not depend on the order of the input. (Not simply
 // the larger number, as Xen has it: that lets reclaimable ACPI memory beat a reservation.)
-struct Precedence {
-  Type type;
-  std::uint32_t rank;
-};
-inline constexpr std::array kPrecedence{
-    Precedence{Type::kUnusable, 7}, Precedence{Type::kDisabled, 7},
-    Precedence{Type::kReserved, 6}, Precedence{Type::kUnaccepted, 6},
-    Precedence{Type::kNvs, 5},      Precedence{Type::kAcpi, 4},
-    Precedence{Type::kPmem, 3},     Precedence{Type::kRam, 1},
-};
 inline constexpr std::uint32_t kUnknownRank = 6;  // of a number without a name: as reserved
 
+// The rank of each type by its number.
+inline constexpr std::array<std::uint8_t, 9> kRanks{
+    kUnknownRank,  // no type
+    1,             // kRam
+    6,             // kReserved
+    4,             // kAcpi
+    5,             // kNvs
+    7,             // kUnusable
+    7,             // kDisabled
+    3,             // kPmem
+    6,             // kUnaccepted
+};
+static_assert(kRanks.size() == to_raw(Type::kUnaccepted) + 1);
+
 [[nodiscard]] constexpr std::uint32_t precedence(Type type) {
-  for (const Precedence& row : kPrecedence) {
-    if (row.type == type) {
-      return row.rank;
-    }
-  }
-  return kUnknownRank;
+  return is_known(type) ? kRanks[to_raw(type)] : kUnknownRank;
 }
 static_assert(precedence(Type::kReserved) == kUnknownRank);
 

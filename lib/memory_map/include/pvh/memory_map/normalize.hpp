@@ -65,7 +65,7 @@ struct Report {
 // small, the smallest ranges of RAM are dropped first (of equals the highest) and `report` says how
 // much; when it cannot even hold what is not RAM: kOutputTooSmall, and `needed` is how many it must
 // hold at the least. `report` is written in every case. The spans must not share memory.
-// O(n log n), no recursion deeper than a sort's.
+// O(n log n) with room for all; what is dropped costs O(out) an entry.
 [[nodiscard]] std::expected<std::span<Entry>, MapError> normalize(std::span<const RawEntry> in,
                                                                   std::span<Entry> out,
                                                                   std::span<Scratch> scratch,

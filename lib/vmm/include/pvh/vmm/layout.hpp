@@ -30,6 +30,10 @@ inline constexpr base::ByteSize kVirtioSize{0x1000};
 inline constexpr std::array<std::uint32_t, 16> kVirtioInterrupts{5,  6,  7,  10, 11, 12, 14, 15,
                                                                  16, 17, 18, 19, 20, 21, 22, 23};
 
+// The power button's, an edge. That of ACPI's events by tradition; hardware-reduced machines have
+// none.
+inline constexpr std::uint32_t kPowerButtonInterrupt = 9;
+
 // Everything above the RAM below 4 GiB lies in the hole that loader::ram_ranges leaves.
 inline constexpr base::PhysAddr kHoleStart{0xc0000000};
 static_assert(kHoleStart <= kVirtioBase &&

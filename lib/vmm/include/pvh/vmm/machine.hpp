@@ -64,7 +64,7 @@ enum class EndingCause {
   kCannotRun,    // KVM gave an instruction or the vCPU's state up; text: which, where, why
   kHost,         // KVM failed; text
   kHostIo,       // the console cannot be written; text
-  kSignal,       // value: its number
+  kSignal,       // value: its number; text: what was tried before, or empty
   kTimeout       // text: where each vCPU was
 };
 
@@ -102,7 +102,8 @@ class Machine {
 
   // To the end, once. While it runs SIGINT, SIGTERM, SIGHUP and SIGQUIT end the machine (unless
   // they were ignored before) and SIGRTMIN is taken; the calling thread's signal mask is put back
-  // afterwards.
+  // afterwards. SIGTERM presses the power button first, if the guest listens to it, and ends the
+  // machine when it comes a second time or the guest is still there after 10 seconds.
   [[nodiscard]] virtual Result<Ending> run() = 0;
 
   // Of the finished run.

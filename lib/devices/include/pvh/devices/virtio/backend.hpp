@@ -37,7 +37,8 @@ class DriverSide {
 struct Activation {
   std::vector<Queue> queues;  // as many as the backend has; a Queue of size 0 is not in use
   std::uint64_t features = 0;
-  DriverSide* driver = nullptr;  // outlives the activation
+  DriverSide* driver = nullptr;  // outlives the activation, as does:
+  guest_memory::GuestMemory* memory = nullptr;
 };
 
 class Backend {
