@@ -91,6 +91,13 @@ std::expected<vmm::MachineOptions, Complaint> parse_options(const MachineArgumen
     options.vsock = std::move(*vsock);
   }
   options.disks = TRY(parse_disks(arguments.disks));
+  for (const std::string& text : arguments.nets) {
+    auto net = parse_net(text);
+    if (!net) {
+      return bad_option("--net", net.error());
+    }
+    options.nets.push_back(std::move(*net));
+  }
   options.command_line = join_command_line(arguments.append, rest);
   return options;
 }
@@ -132,6 +139,12 @@ void MachineArguments::add_to(CLI::App& app) {
                  "or a block device; repeatable, in order. snapshot: FILE stays as it is, what is "
                  "written ends with the machine; bw and iops: bytes and requests for each second")
       ->type_name("FILE")
+      ->expected(1)
+      ->take_all();
+  app.add_option("--net", nets,
+                 "a network card, repeatable: user[,hostfwd=tcp|udp:HOST:PORT-GUESTPORT][,mac=MAC] "
+                 "(needs passt, no privilege) or tap=NAME[,mac=MAC]")
+      ->type_name("NET")
       ->expected(1)
       ->take_all();
   app.add_flag("--no-acpi", no_acpi,

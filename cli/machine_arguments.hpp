@@ -29,6 +29,7 @@ struct MachineArguments {
   bool balloon = false;
   std::string vsock;
   std::vector<std::string> disks;
+  std::vector<std::string> nets;
 
   void add_to(CLI::App& app);
 };

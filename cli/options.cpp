@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include "options.hpp"
 
+#include <arpa/inet.h>
+
 #include <algorithm>
 #include <cctype>
 #include <charconv>
@@ -74,6 +76,41 @@ std::vector<std::string> split_at_commas(std::string_view text) {
 // 0 to 2 mean something else, and 2^32 - 1 means any.
 constexpr std::uint64_t kLeastCid = 3;
 constexpr std::uint64_t kMostCid = UINT32_MAX - 1;
+
+// Takes what stands before the next `separator`, and the separator.
+std::string_view take_until(std::string_view& text, char separator) {
+  const auto at = std::min(text.find(separator), text.size());
+  const std::string_view head = text.substr(0, at);
+  text.remove_prefix(std::min(at + 1, text.size()));
+  return head;
+}
+
+std::optional<std::uint16_t> parse_port(std::string_view text) {
+  std::uint16_t port = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), port);
+  const bool whole = error == std::errc() && end == text.data() + text.size();
+  return whole && port != 0 ? std::optional(port) : std::nullopt;
+}
+
+// As QEMU has it, without an address of the guest's: it has one.
+Parsed<devices::net::Forward> parse_forward(std::string_view text) {
+  using devices::net::Forward;
+  std::string_view rest = text;
+  const std::string_view protocol = take_until(rest, ':');
+  const std::string host(take_until(rest, ':'));
+  const auto host_port = parse_port(take_until(rest, '-'));
+  const auto guest_port = parse_port(rest.starts_with(':') ? rest.substr(1) : rest);
+  in_addr address{};
+  const bool host_is_one = host.empty() || ::inet_pton(AF_INET, host.c_str(), &address) == 1;
+  if ((protocol != "tcp" && protocol != "udp") || !host_is_one || !host_port || !guest_port) {
+    return std::unexpected(
+        fmt::format("\"hostfwd={}\" forwards nothing: write tcp:HOST:PORT-GUESTPORT (or udp), with "
+                    "an IPv4 address or nothing as HOST, such as hostfwd=tcp:127.0.0.1:8080-80",
+                    text));
+  }
+  return Forward{protocol == "tcp" ? Forward::Protocol::kTcp : Forward::Protocol::kUdp, host,
+                 *host_port, *guest_port};
+}
 
 }  // namespace
 
@@ -235,6 +272,45 @@ Parsed<vmm::GdbAddress> parse_gdb_address(std::string_view text) {
     return refuse();
   }
   return address;
+}
+
+Parsed<vmm::NetOption> parse_net(std::string_view text) {
+  constexpr std::string_view kTap = "tap=";
+  vmm::NetOption option;
+  std::string_view rest = text;
+  const std::string_view kind = take_until(rest, ',');
+  const bool is_tap = kind.starts_with(kTap) && kind.size() > kTap.size();
+  if (is_tap) {
+    option.tap = kind.substr(kTap.size());
+  } else if (kind != "user") {
+    return std::unexpected(fmt::format(
+        "\"{}\" is no network: write user or tap=NAME, and what follows behind a comma", kind));
+  }
+  while (!rest.empty()) {
+    std::string_view value = take_until(rest, ',');
+    const std::string_view word = value;
+    const std::string_view key = take_until(value, '=');
+    if (key == "mac") {
+      option.mac = devices::net::MacAddress::parse(value);
+      if (!option.mac) {
+        return std::unexpected(fmt::format(
+            "\"{}\" is no address for a card: write such as mac=52:54:00:12:34:56", word));
+      }
+    } else if (key == "hostfwd" && !is_tap) {
+      auto forward = parse_forward(value);
+      if (!forward) {
+        return std::unexpected(std::move(forward.error()));
+      }
+      option.forwards.push_back(std::move(*forward));
+    } else {
+      return std::unexpected(fmt::format("\"{}\" is nothing that a network {} has: write {}", word,
+                                         is_tap ? "tap" : "user",
+                                         is_tap ? "mac=MAC"
+                                                : "hostfwd=tcp:HOST:PORT-GUESTPORT or "
+                                                  "mac=MAC"));
+    }
+  }
+  return option;
 }
 
 }  // namespace pvh::cli

@@ -11,6 +11,7 @@
 #include <pvh/vmm/console.hpp>
 #include <pvh/vmm/gdb_address.hpp>
 #include <pvh/vmm/machine.hpp>
+#include <pvh/vmm/net_option.hpp>
 
 namespace pvh::cli {
 
@@ -45,5 +46,8 @@ struct ModuleOption {
 // [tcp:]HOST:PORT | :PORT | PORT | unix:PATH. HOST is numeric, an IPv6 one in brackets, or
 // localhost; without it only this machine can connect.
 [[nodiscard]] Parsed<vmm::GdbAddress> parse_gdb_address(std::string_view text);
+
+// user[,hostfwd=tcp|udp:[HOST]:PORT-GUEST]...[,mac=MAC] | tap=NAME[,mac=MAC]
+[[nodiscard]] Parsed<vmm::NetOption> parse_net(std::string_view text);
 
 }  // namespace pvh::cli

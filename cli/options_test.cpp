@@ -127,5 +127,48 @@ TEST(ParseGdbAddress, TakesTcpAndUnix) {
   }
 }
 
+TEST(NetOption, IsAUserNetworkOrATap) {
+  using devices::net::Forward;
+  EXPECT_EQ(parse_net("user"), vmm::NetOption{});
+  EXPECT_EQ(parse_net("tap=tap0"), (vmm::NetOption{.tap = "tap0", .forwards = {}, .mac = {}}));
+  const auto full =
+      parse_net("user,hostfwd=tcp:127.0.0.1:8080-80,mac=52:54:00:12:34:56,hostfwd=udp::53-:5353");
+  ASSERT_TRUE(full);
+  EXPECT_EQ(full->forwards, (std::vector<Forward>{{Forward::Protocol::kTcp, "127.0.0.1", 8080, 80},
+                                                  {Forward::Protocol::kUdp, "", 53, 5353}}));
+  EXPECT_EQ(full->mac->text(), "52:54:00:12:34:56");
+  EXPECT_EQ(parse_net("tap=a,mac=02:00:00:00:00:01")->mac->text(), "02:00:00:00:00:01");
+}
+
+TEST(NetOption, RefusesWhatIsNone) {
+  for (const auto* const text : {"",
+                                 "users",
+                                 "tap",
+                                 "tap=",
+                                 "bridge",
+                                 "user=x",
+                                 "user,,mac=02:00:00:00:00:01",
+                                 "user,mac",
+                                 "user,mac=",
+                                 "user,mac=01:00:00:00:00:01",
+                                 "user,hostfwd",
+                                 "user,hostfwd=8080-80",
+                                 "user,hostfwd=tcp:8080-80",
+                                 "user,hostfwd=sctp::1-2",
+                                 "user,hostfwd=tcp:localhost:1-2",
+                                 "user,hostfwd=tcp::0-2",
+                                 "user,hostfwd=tcp::1-",
+                                 "user,hostfwd=tcp::1",
+                                 "user,hostfwd=tcp::65536-1",
+                                 "user,hostfwd=tcp::1-10.0.2.15:2",
+                                 "user,hostfwd=tcp::-1-2",
+                                 "tap=tap0,hostfwd=tcp::1-2",
+                                 "user,what=1"}) {
+    EXPECT_FALSE(parse_net(text)) << text;
+  }
+  EXPECT_THAT(parse_net("user,hostfwd=x").error(), HasSubstr("tcp:HOST:PORT-GUESTPORT"));
+  EXPECT_THAT(parse_net("tap=t,hostfwd=tcp::1-2").error(), HasSubstr("network tap has"));
+}
+
 }  // namespace
 }  // namespace pvh::cli

@@ -11,8 +11,9 @@ build="g++-12 g++-12-multilib cmake ninja-build pkgconf ccache make binutils pyt
        zlib1g-dev libbz2-dev liblzma-dev liblzo2-dev liblz4-dev libzstd-dev
        libgtest-dev libgmock-dev libbenchmark-dev"
 
-# What the lab and the demo need: an emulator for machines without KVM, and the makings of an initramfs.
-run="python3 qemu-system-x86 seabios busybox-static cpio gzip xz-utils"
+# What the lab and the demo need: an emulator for machines without KVM, and the makings of an initramfs; and what
+# `--net user` runs.
+run="passt python3 qemu-system-x86 seabios busybox-static cpio gzip xz-utils"
 
 # What the tests need besides: the second compiler with its sanitizers, formatter and linter, and the test runners.
 test="git gdb clang-19 libclang-rt-19-dev clang-tidy-19 clang-format-19 acpica-tools gcovr

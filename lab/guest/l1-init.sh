@@ -15,6 +15,8 @@ ln -s /proc/self/fd/0 /dev/stdin
 ln -s /proc/self/fd/1 /dev/stdout
 ln -s /proc/self/fd/2 /dev/stderr
 chmod 1777 /tmp
+mkdir -p /etc
+printf '%s\n' root:x:0:0::/root:/bin/sh nobody:x:65534:65534::/:/bin/false >/etc/passwd
 ip link set lo up
 
 # Guests are given more memory than they touch, and more than L1 has.
@@ -28,6 +30,13 @@ done </lib/modules/order
 grep -q -w svm /proc/cpuinfo || echo "lab: this CPU has no svm"
 test -c /dev/kvm || echo "lab: there is no /dev/kvm"
 
+# The kernel's first root cannot be left by pivot_root, which is how programs that sandbox themselves (passt) begin: the
+# same files as a mount of their own can.
+mkdir /root-mount
+mount --rbind / /root-mount
+cd /root-mount || exit
+mount --move . /
+
 echo -1000 >/proc/self/oom_score_adj
 # The host names its ports; the names arrive a moment after the driver was loaded.
 port() {
@@ -37,5 +46,5 @@ port() {
     folder=${folder%/name}
     echo "/dev/${folder##*/}"
 }
-/bin/agent "$(port lab.control)" "$(port lab.input)" /dev/vda
+chroot . /bin/agent "$(port lab.control)" "$(port lab.input)" /dev/vda
 echo "lab: the agent ended with status $?"

@@ -16,9 +16,9 @@ _L1_INIT = _SOURCES / "l1-init.sh"
 _L2_INIT = _SOURCES / "l2-init.sh"
 TOOLSTACK_INIT = _SOURCES / "toolstack-init.sh"
 DOMU = _SOURCES / "domu.sh"
-_L1_MODULES = ["irqbypass", "kvm", "ccp", "kvm-amd", "virtio_pci", "virtio_blk", "virtio_console"]
+_L1_MODULES = ["irqbypass", "kvm", "ccp", "kvm-amd", "virtio_pci", "virtio_blk", "virtio_console", "tun"]
 # Of the test guest, for Debian's cloud kernel; the other one has none and needs none to boot.
-_L2_MODULES = ["virtio_mmio", "virtio_blk", "virtio_balloon", "virtio-rng", "vmw_vsock_virtio_transport"]
+_L2_MODULES = ["virtio_mmio", "virtio_blk", "virtio_net", "virtio_balloon", "virtio-rng", "vmw_vsock_virtio_transport"]
 _COMPILER_FLAGS = ["-std=c++23", "-O2", "-static", "-s", "-Wall", "-Wextra"]
 
 

@@ -10,6 +10,7 @@
 #include <pvh/abi/virtio.hpp>
 #include <pvh/abi/virtio_balloon.hpp>
 #include <pvh/abi/virtio_blk.hpp>
+#include <pvh/abi/virtio_net.hpp>
 #include <pvh/abi/virtio_vsock.hpp>
 #include <pvh/abi/xen_console.hpp>
 #include <pvh/abi/xen_cpuid.hpp>

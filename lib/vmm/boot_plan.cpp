@@ -35,7 +35,7 @@ static_assert(kResetCode.size() <= loader::kResetVectorSize.value());
 // How many virtio devices the options ask for. VirtioDevices::create makes them.
 std::size_t count_virtio(const MachineOptions& options) {
   return (options.rng ? 1u : 0u) + (options.vsock ? 1u : 0u) + (options.balloon ? 1u : 0u) +
-         options.disks.size();
+         options.disks.size() + options.nets.size();
 }
 
 Result<std::vector<VirtioSlot>> virtio_slots(const MachineOptions& options) {

@@ -29,4 +29,11 @@ Failure to_failure(const devices::virtio::DiskFault& fault) {
   return {host ? FailureKind::kHostIo : FailureKind::kMissing, base::to_text(fault)};
 }
 
+Failure to_failure(const devices::net::NetFault& fault) {
+  using devices::net::NetError;
+  const bool missing = fault.code == NetError::kNoPasst || fault.code == NetError::kNoTun ||
+                       fault.code == NetError::kNoTap || fault.code == NetError::kTapNotOurs;
+  return {missing ? FailureKind::kMissing : FailureKind::kHostIo, base::to_text(fault)};
+}
+
 }  // namespace pvh::vmm

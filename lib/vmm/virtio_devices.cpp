@@ -10,8 +10,11 @@
 #include <pvh/base/fault.hpp>
 #include <pvh/base/try.hpp>
 #include <pvh/devices/async_io.hpp>
+#include <pvh/devices/net/passt.hpp>
+#include <pvh/devices/net/tap.hpp>
 #include <pvh/devices/virtio/balloon.hpp>
 #include <pvh/devices/virtio/blk.hpp>
+#include <pvh/devices/virtio/net.hpp>
 #include <pvh/devices/virtio/rng.hpp>
 #include <pvh/devices/virtio/vsock.hpp>
 #include <pvh/vmm/layout.hpp>
@@ -27,6 +30,46 @@ Failure host_failure(const std::string& what) {
 void say(const std::string& name, const std::string& words) {
   const std::string line = fmt::format("pvh: {}: {}\n", name, words);
   [[maybe_unused]] const ssize_t written = ::write(STDERR_FILENO, line.data(), line.size());
+}
+
+Result<std::unique_ptr<devices::virtio::Net>> make_net(const NetOption& option,
+                                                       const std::string& name,
+                                                       devices::EventLoop& loop) {
+  using namespace devices::net;  // NOLINT(google-build-using-namespace): here only
+  const auto named = [&name](Failure failure) {
+    failure.subject = name;
+    return std::unexpected(std::move(failure));
+  };
+  devices::virtio::Net::Parts parts{.loop = loop,
+                                    .end = nullptr,
+                                    .mac = {},
+                                    .mtu = 0,
+                                    .complain = [name](const std::string& words) {
+                                      say(name, words + "; the guest's link is down");
+                                    }};
+  if (option.tap.empty()) {
+    auto end = PasstEnd::start({.forwards = option.forwards, .program = {}});
+    if (!end) {
+      return named(to_failure(end.error()));
+    }
+    parts.end = std::move(*end);
+    parts.mtu = kUserMtu;
+    // Nobody else is on its wire.
+    parts.mac = option.mac ? *option.mac : MacAddress::random();
+  } else {
+    auto end = TapEnd::open(option.tap);
+    if (!end) {
+      return named(to_failure(end.error()));
+    }
+    parts.end = std::move(*end);
+    // A TAP has one user at a time, so its name can stand for the card, also after a restart.
+    parts.mac = option.mac ? *option.mac : MacAddress::of_name(option.tap);
+  }
+  auto net = devices::virtio::Net::create(std::move(parts));
+  if (!net) {
+    return std::unexpected(host_failure(name));
+  }
+  return net;
 }
 
 }  // namespace
@@ -75,6 +118,11 @@ Result<std::unique_ptr<VirtioDevices>> VirtioDevices::create(
   }
   if (options.balloon) {
     TRY(made->add("balloon", *place++, std::make_unique<devices::virtio::Balloon>()));
+  }
+  for (const NetOption& net : options.nets) {
+    const std::string name = net.tap.empty() ? "--net user" : "--net tap=" + net.tap;
+    auto card = TRY(make_net(net, name, *made->loop_));
+    TRY(made->add(name, *place++, std::move(card)));
   }
   return made;
 }

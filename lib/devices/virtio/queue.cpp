@@ -68,6 +68,8 @@ base::Explanation explain(QueueError code) {
       return {"the driver's table of indirect descriptors is malformed", ""};
     case QueueError::kBadOrder:
       return {"the driver put a buffer to read behind one to write", ""};
+    case QueueError::kTooShort:
+      return {"the driver's buffers are too short for a request", ""};
   }
   return {"unknown error", ""};
 }
@@ -225,10 +227,17 @@ std::expected<void, QueueFault> Queue::add_buffer(Chain& chain, std::uint64_t ad
 }
 
 void Queue::push(std::uint16_t head, std::uint32_t written) {
-  const abi::virtq_used_elem element{base::Le32(head), base::Le32(written)};
-  std::memcpy(device_area_.data() + used_entry(next_used_ % size_), &element, sizeof(element));
-  ++next_used_;
-  store(device_area_, kIdx, next_used_);  // publishes the entry
+  const Used used{head, written};
+  push({&used, 1});
+}
+
+void Queue::push(std::span<const Used> chains) {
+  for (const Used& used : chains) {
+    const abi::virtq_used_elem element{base::Le32(used.head), base::Le32(used.written)};
+    std::memcpy(device_area_.data() + used_entry(next_used_ % size_), &element, sizeof(element));
+    ++next_used_;
+  }
+  store(device_area_, kIdx, next_used_);  // publishes the entries
 }
 
 bool Queue::wants_interrupt() {

@@ -8,6 +8,7 @@
 #include <type_traits>
 #include <utility>
 
+#include <pvh/devices/net/error.hpp>
 #include <pvh/devices/virtio/disk.hpp>
 #include <pvh/guest_memory/guest_memory.hpp>
 #include <pvh/kvm/kvm.hpp>
@@ -20,9 +21,9 @@ namespace pvh::vmm {
 enum class FailureKind {
   kRequest,    // what was asked for cannot be done: too many CPUs, a module larger than memory
   kMalformed,  // the kernel
-  kMissing,    // a file that is not there or cannot be read
+  kMissing,    // a file, a program or an interface that is not there or may not be used
   kHost,       // KVM or the host's memory refuse
-  kHostIo      // a console that cannot be opened, written
+  kHostIo      // a console that cannot be opened, written; a network that cannot be had
 };
 
 struct Failure {
@@ -40,6 +41,7 @@ using Result = std::expected<T, Failure>;
 [[nodiscard]] Failure to_failure(const guest_memory::Fault& fault);
 [[nodiscard]] Failure to_failure(const kvm::Fault& fault);
 [[nodiscard]] Failure to_failure(const devices::virtio::DiskFault& fault);
+[[nodiscard]] Failure to_failure(const devices::net::NetFault& fault);
 
 // Another library's result as one of ours.
 template <typename T, typename E>

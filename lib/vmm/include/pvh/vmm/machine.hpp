@@ -24,6 +24,7 @@
 #include <pvh/vmm/failure.hpp>
 #include <pvh/vmm/gdb_address.hpp>
 #include <pvh/vmm/machine_description.hpp>
+#include <pvh/vmm/net_option.hpp>
 
 namespace pvh::vmm {
 
@@ -53,6 +54,7 @@ struct MachineOptions {
   std::vector<DiskRequest> disks{};
   std::optional<VsockRequest> vsock{};
   bool balloon = false;
+  std::vector<NetOption> nets{};
   bool debug_exit = false;
   bool debug_console = false;
   std::optional<std::chrono::nanoseconds> timeout;

@@ -11,6 +11,7 @@
 
 #include <cstdint>
 #include <expected>
+#include <span>
 #include <vector>
 
 #include <pvh/base/address.hpp>
@@ -29,7 +30,8 @@ enum class QueueError {
   kBadDescriptor,  // a descriptor number outside the table
   kLoop,           // a chain with more descriptors than the queue has entries
   kBadIndirect,    // a table inside a table, that goes on after it, or of an odd size
-  kBadOrder        // a buffer to read behind one to write
+  kBadOrder,       // a buffer to read behind one to write
+  kTooShort        // a chain has not the bytes that every request to this device has
 };
 
 [[nodiscard]] base::Explanation explain(QueueError code);
@@ -50,6 +52,12 @@ struct Chain {
 std::size_t copy_from(const std::vector<iovec>& buffers, std::uint64_t offset,
                       base::MutableBytes out);
 std::size_t copy_to(const std::vector<iovec>& buffers, std::uint64_t offset, base::Bytes in);
+
+// A chain to give back, and how many bytes the device wrote into it.
+struct Used {
+  std::uint16_t head = 0;
+  std::uint32_t written = 0;
+};
 
 // Where the driver put it.
 struct QueueSetup {
@@ -73,12 +81,17 @@ class Queue {
   // The next chain that the driver made available; false when there is none. After an error the
   // queue is of no use any more.
   [[nodiscard]] std::expected<bool, QueueFault> pop(Chain& chain);
-  // The chain of the last pop() was not used after all: the next pop() gives it again.
-  void unpop() { --next_available_; }
+  // The chains of the last `count` calls of pop() were not used after all: the next ones give them
+  // again.
+  void unpop(std::uint16_t count = 1) {
+    next_available_ = static_cast<std::uint16_t>(next_available_ - count);
+  }
 
   // Gives a chain back: the device wrote so many bytes into it. Chains may be given back in any
   // order.
   void push(std::uint16_t head, std::uint32_t written);
+  // The same for several that belong together: the driver sees all of them or none.
+  void push(std::span<const Used> chains);
 
   // Whether the driver wants to be interrupted for what was pushed since the last call.
   [[nodiscard]] bool wants_interrupt();

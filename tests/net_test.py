@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The guest's network: Debian's kernel under `pvh run --net` on the lab's KVM, over passt and over a TAP."""
+import re
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from lab_boot_test import LAB, ROOT, images, lab_paths  # noqa: F401 (fixtures)
+from running import run
+
+sys.path.insert(0, str(ROOT / "lab"))
+from pvhlab import archive  # noqa: E402
+
+SCRIPTS = Path(__file__).resolve().parent / "net"
+# passt and what it is linked with; L1 has no libraries.
+PASST = ["/usr/bin/passt", "/usr/bin/passt.avx2", "/lib/x86_64-linux-gnu/libc.so.6", "/lib64/ld-linux-x86-64.so.2"]
+
+pytestmark = pytest.mark.timeout(300)
+
+
+@pytest.fixture(scope="module")
+def initrd(lab_paths, tmp_path_factory) -> Path:  # noqa: F811
+    """The test guest's, with the script that it runs."""
+    path = tmp_path_factory.mktemp("net") / "initrd"
+    script = archive.initrd([archive.program("test.sh", (SCRIPTS / "guest.sh").read_bytes())])
+    path.write_bytes(Path(lab_paths["l2-initrd"]).read_bytes() + script)
+    return path
+
+
+@pytest.fixture
+def network(pvh, images, initrd):  # noqa: F811
+    """network(HOW, KIBIBYTES, further files...) gives the host's words and the guest's."""
+
+    def call(how: str, kibibytes: int, *files: str) -> str:
+        brought = [word for file in files for word in ("--file", file)]
+        ended = run([LAB, "run", "--hold", "--timeout", "120", *brought, "--file", pvh, "--",
+                     "sh", SCRIPTS / "host.sh", how, pvh, images["cloud-amd64-vmlinux"], initrd, str(kibibytes)], limit=280)
+        print(ended)
+        assert ended.status == 0, ended
+        return ended.stdout.decode(errors="replace").replace("\r", "")
+
+    return call
+
+
+def word(text: str, name: str) -> str:
+    match = re.search(rf"^{name} (.*)$", text, re.MULTILINE)
+    assert match, f"no {name} in {text[-3000:]}"
+    return match[1]
+
+
+def rate(text: str, name: str, kibibytes: int) -> str:
+    begin, end = map(float, word(text, name).split())
+    return f"{name}: {kibibytes / 1024 / max(end - begin, 0.01):.0f} MiB/s"
+
+
+@pytest.mark.skipif(not shutil.which("passt"), reason="no passt")
+def test_a_user_network_needs_no_privilege_and_leaves_nothing(network):
+    kibibytes = 16 << 10  # at 1 to 3 MiB/s in the lab
+    text = network("user", kibibytes, *PASST)
+    print(rate(text, "FETCHED", kibibytes), rate(text, "FETCHED-BACK", kibibytes))
+    assert word(text, "LEASE").startswith("10.0.2.15/24 10.0.2.2 dns=")
+    assert word(text, "MAC") == "52:54:00:12:34:56 MTU 65520"
+    # The host's loopback is the guest's gateway, and a forwarded port leads back.
+    assert word(text, "HOST-SUM") == word(text, "GUEST-SUM") == word(text, "BACK-SUM")
+    # passt was killed; the guest saw it and went on to its own end.
+    assert word(text, "CARRIER") == "0"
+    assert word(text, "STATUS") == "0"
+    assert word(text, "STDERR") == "pvh: --net user: passt: it was killed by signal 9; the guest's link is down"
+    assert word(text, "IN-USE") == "74"
+    assert "tcp 0.0.0.0:8000" in text and "Address already in use" in text
+    assert word(text, "NO-PASST") == "66"
+    assert "apt install passt" in text
+    assert "NO-PASST-LEFT" in text
+
+
+def test_a_tap_is_a_cable_to_the_hosts_own_network(network):
+    kibibytes = 4 << 10
+    text = network("tap", kibibytes)
+    print(rate(text, "FETCHED", kibibytes), rate(text, "FETCHED-BACK", kibibytes))
+    mac, _, mtu = word(text, "MAC").rpartition(" MTU ")
+    assert int(mac[:2], 16) & 3 == 2 and mtu == "1500"
+    assert word(text, "HOST-SUM") == word(text, "GUEST-SUM") == word(text, "BACK-SUM")
+    assert word(text, "BUSY") == "74"
+    assert "in use (tap0): Device or resource busy" in text
+    assert word(text, "CARRIER") == "0"
+    assert word(text, "STATUS") == "0"
+    assert word(text, "STDERR").endswith("the TAP interface tap0 is gone; the guest's link is down")
+    assert word(text, "NO-TAP") == "66"
