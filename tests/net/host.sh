@@ -20,7 +20,7 @@ ready() { grep -q GUEST-READY /console || ! kill -0 $machine; }
 mkdir /www
 dd if=/dev/urandom of=/www/data bs=1k count="$kibibytes" 2>/dev/null
 echo "HOST-SUM $(md5sum </www/data)"
-set -- "$kernel" --initrd "$initrd" -m 512M --console file=/console --timeout 80
+set -- "$kernel" --initrd "$initrd" -m 512M --timeout 80
 words="console=ttyS0 quiet pvh.test=script net.test=$how"
 if [ "$how" = user ]; then
     address=127.0.0.1 back=127.0.0.1:9080
@@ -35,7 +35,7 @@ fi
 httpd -p $address:8000 -h /www
 
 # shellcheck disable=SC2086
-"$pvh" run "$@" --net "$net" -- $words 2>/err &
+"$pvh" run "$@" --console file=/console --net "$net" -- $words 2>/err &
 machine=$!
 await 70 ready
 begin=$(now)
@@ -46,7 +46,7 @@ if [ "$how" = user ]; then
     # shellcheck disable=SC2046
     kill -9 $(passts)
 else
-    "$pvh" run "$@" --net tap=tap0 2>&1
+    "$pvh" run "$@" --console none --net tap=tap0 2>&1
     echo "BUSY $?"
     ip link del tap0
 fi
@@ -56,16 +56,16 @@ cat /console
 sed 's/^/STDERR /' /err
 
 if [ "$how" = user ]; then
-    "$pvh" run "$@" --net user,hostfwd=tcp::8000-80 2>&1
+    "$pvh" run "$@" --console none --net user,hostfwd=tcp::8000-80 2>&1
     echo "IN-USE $?"
-    PATH=/nowhere "$pvh" run "$@" --net user 2>&1
+    PATH=/nowhere "$pvh" run "$@" --console none --net user 2>&1
     echo "NO-PASST $?"
-    "$pvh" run "$@" --net user 2>&1 &
+    "$pvh" run "$@" --console none --net user 2>&1 &
     machine=$!
     await 10 passts >/dev/null && sleep 0.2
     kill -9 $machine
     await 5 no_passts && echo NO-PASST-LEFT
 else
-    "$pvh" run "$@" --net tap=tap0 2>&1
+    "$pvh" run "$@" --console none --net tap=tap0 2>&1
     echo "NO-TAP $?"
 fi
