@@ -142,8 +142,9 @@ void MachineArguments::add_to(CLI::App& app) {
       ->expected(1)
       ->take_all();
   app.add_option("--net", nets,
-                 "a network card, repeatable: user[,hostfwd=tcp|udp:HOST:PORT-GUESTPORT][,mac=MAC] "
-                 "(needs passt, no privilege) or tap=NAME[,mac=MAC]")
+                 "a network card, repeatable: "
+                 "user[,hostfwd=tcp|udp:HOST:PORT-GUESTPORT][,mac=MAC][,bw=N] (needs passt, no "
+                 "privilege) or tap=NAME[,mac=MAC][,bw=N]; bw: bytes for each second, each way")
       ->type_name("NET")
       ->expected(1)
       ->take_all();

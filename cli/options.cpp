@@ -290,7 +290,13 @@ Parsed<vmm::NetOption> parse_net(std::string_view text) {
     std::string_view value = take_until(rest, ',');
     const std::string_view word = value;
     const std::string_view key = take_until(value, '=');
-    if (key == "mac") {
+    if (key == "bw") {
+      const auto rate = parse_rate(key, value);
+      if (!rate) {
+        return std::unexpected(rate.error());
+      }
+      option.bytes_per_second = *rate;
+    } else if (key == "mac") {
       option.mac = devices::net::MacAddress::parse(value);
       if (!option.mac) {
         return std::unexpected(fmt::format(
@@ -305,9 +311,9 @@ Parsed<vmm::NetOption> parse_net(std::string_view text) {
     } else {
       return std::unexpected(fmt::format("\"{}\" is nothing that a network {} has: write {}", word,
                                          is_tap ? "tap" : "user",
-                                         is_tap ? "mac=MAC"
-                                                : "hostfwd=tcp:HOST:PORT-GUESTPORT or "
-                                                  "mac=MAC"));
+                                         is_tap ? "mac=MAC or bw=N"
+                                                : "hostfwd=tcp:HOST:PORT-GUESTPORT, "
+                                                  "mac=MAC or bw=N"));
     }
   }
   return option;

@@ -47,7 +47,7 @@ struct ModuleOption {
 // localhost; without it only this machine can connect.
 [[nodiscard]] Parsed<vmm::GdbAddress> parse_gdb_address(std::string_view text);
 
-// user[,hostfwd=tcp|udp:[HOST]:PORT-GUEST]...[,mac=MAC] | tap=NAME[,mac=MAC]
+// user[,hostfwd=tcp|udp:[HOST]:PORT-GUEST]...[,mac=MAC][,bw=N] | tap=NAME[,mac=MAC][,bw=N]
 [[nodiscard]] Parsed<vmm::NetOption> parse_net(std::string_view text);
 
 }  // namespace pvh::cli

@@ -130,7 +130,9 @@ TEST(ParseGdbAddress, TakesTcpAndUnix) {
 TEST(NetOption, IsAUserNetworkOrATap) {
   using devices::net::Forward;
   EXPECT_EQ(parse_net("user"), vmm::NetOption{});
-  EXPECT_EQ(parse_net("tap=tap0"), (vmm::NetOption{.tap = "tap0", .forwards = {}, .mac = {}}));
+  EXPECT_EQ(parse_net("tap=tap0")->tap, "tap0");
+  EXPECT_EQ(parse_net("tap=tap0,bw=10M")->bytes_per_second, 10u << 20);
+  EXPECT_EQ(parse_net("user,bw=1500")->bytes_per_second, 1500u);
   const auto full =
       parse_net("user,hostfwd=tcp:127.0.0.1:8080-80,mac=52:54:00:12:34:56,hostfwd=udp::53-:5353");
   ASSERT_TRUE(full);
@@ -163,6 +165,8 @@ TEST(NetOption, RefusesWhatIsNone) {
                                  "user,hostfwd=tcp::1-10.0.2.15:2",
                                  "user,hostfwd=tcp::-1-2",
                                  "tap=tap0,hostfwd=tcp::1-2",
+                                 "user,bw=0",
+                                 "user,bw=fast",
                                  "user,what=1"}) {
     EXPECT_FALSE(parse_net(text)) << text;
   }

@@ -44,6 +44,7 @@ Result<std::unique_ptr<devices::virtio::Net>> make_net(const NetOption& option,
                                     .end = nullptr,
                                     .mac = {},
                                     .mtu = 0,
+                                    .limits = {.bytes_per_second = option.bytes_per_second},
                                     .complain = [name](const std::string& words) {
                                       say(name, words + "; the guest's link is down");
                                     }};

@@ -52,7 +52,31 @@ std::unique_ptr<Net> Net::create(Parts parts) {
   // Until the driver is ready only to hear of the end's death.
   net->end_watch_ = loop.watch(net->parts_.end->descriptor(), 0,
                                [self](std::uint32_t events) { self->on_end(events); });
-  return net->again_watch_ && net->end_watch_ ? std::move(net) : nullptr;
+  return net->again_watch_ && net->end_watch_ && net->limit() ? std::move(net) : nullptr;
+}
+
+bool Net::limit() {
+  if (parts_.limits == RateLimits{}) {
+    return true;
+  }
+  receive_toll_.limiter = RateLimiter::create({.loop = parts_.loop,
+                                               .limits = parts_.limits,
+                                               .ready =
+                                                   [this] {
+                                                     may_receive_ = true;
+                                                     receive();
+                                                   },
+                                               .clock = {}});
+  transmit_toll_.limiter = RateLimiter::create(
+      {.loop = parts_.loop, .limits = parts_.limits, .ready = [this] { transmit(); }, .clock = {}});
+  return receive_toll_.limiter && transmit_toll_.limiter;
+}
+
+void Net::Toll::forget() {
+  paid = false;
+  if (limiter) {
+    limiter->cancel();
+  }
 }
 
 Net::Net(Parts parts, base::EventFd again) : parts_(std::move(parts)), again_(std::move(again)) {}
@@ -78,6 +102,7 @@ void Net::activate(Activation activation) {
   active_ = std::move(activation);
   guest_has_room_ = true;
   end_has_room_ = true;
+  may_receive_ = true;
   if (receive_queue().size() != 0) {
     receive_queue().mute_driver();
   }
@@ -87,6 +112,8 @@ void Net::activate(Activation activation) {
 void Net::reset() {
   active_.reset();
   guest_has_room_ = false;
+  receive_toll_.forget();
+  transmit_toll_.forget();
   choose_events();
 }
 
@@ -115,7 +142,8 @@ void Net::on_end(std::uint32_t events) {
 }
 
 void Net::receive() {
-  if (!active_ || receive_queue().size() == 0 || !guest_has_room_ || !link_up_.load()) {
+  if (!active_ || receive_queue().size() == 0 || !guest_has_room_ || !may_receive_ ||
+      !link_up_.load()) {
     return;
   }
   for (int frames = 0; guest_has_room_; ++frames) {
@@ -127,9 +155,14 @@ void Net::receive() {
     if (frame.empty()) {
       break;
     }
+    may_receive_ = receive_toll_.pay(frame.size());
+    if (!may_receive_) {
+      break;
+    }
     switch (deliver(frame)) {
       case Delivery::kDone:
         parts_.end->pop();
+        receive_toll_.paid = false;
         break;
       case Delivery::kNoBuffers:
         guest_has_room_ = false;
@@ -215,10 +248,14 @@ void Net::transmit() {
       again_.signal();
       return false;
     }
+    if (!transmit_toll_.pay(chain.readable_bytes - kHeader)) {
+      return false;
+    }
     if (!send(chain)) {
       end_has_room_ = false;
       return false;
     }
+    transmit_toll_.paid = false;
     transmit_queue().push(chain.head, 0);
     return true;
   });
@@ -261,7 +298,7 @@ void Net::look_at_link() {
 }
 
 void Net::choose_events() {
-  const bool listens = active_ && guest_has_room_ && receive_queue().size() != 0;
+  const bool listens = active_ && guest_has_room_ && may_receive_ && receive_queue().size() != 0;
   std::uint32_t events = 0;
   if (listens) {
     events |= EPOLLIN;

@@ -69,6 +69,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
                            .end = std::make_unique<devices::net::StreamEnd>(base::Fd(sockets[0])),
                            .mac = {{2, 0, 0, 0, 0, 1}},
                            .mtu = 1500,
+                           .limits = {},
                            .complain = [](const std::string&) {}});
   const auto transport = virtio::MmioTransport::create({.backend = *net,
                                                         .loop = *loop,

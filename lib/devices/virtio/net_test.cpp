@@ -75,12 +75,13 @@ class FakeEnd final : public net::NetEnd {
 };
 
 struct Machine {
-  explicit Machine(std::unique_ptr<net::NetEnd> end, std::uint16_t mtu = 0)
+  explicit Machine(std::unique_ptr<net::NetEnd> end, std::uint16_t mtu = 0, RateLimits limits = {})
       : device(
             Net::create({.loop = *loop,
                          .end = std::move(end),
                          .mac = kMac,
                          .mtu = mtu,
+                         .limits = limits,
                          .complain = [this](const std::string& text) { words.push_back(text); }})),
         driver(*device, *loop) {}
 
@@ -401,6 +402,35 @@ TEST_F(NetTest, TakesTheLinkDownWhenTheEndIsGone) {
   EXPECT_EQ(m.transmit->used().size(), 1u);  // lost, and the driver goes on
   EXPECT_THAT(end->sent, IsEmpty());
   EXPECT_EQ(m.words.size(), 1u);
+}
+
+// Frames of 100 bytes, a second's worth being two of them.
+TEST(NetLimitTest, LetsOnlySoMuchPassAndWaitsWithoutSpinning) {
+  auto* const end = new FakeEnd;
+  Machine m{std::unique_ptr<net::NetEnd>(end), 0, {.bytes_per_second = 200}};
+  m.start();
+  for (int i = 0; i < 4; ++i) {
+    m.send(frame_of(100));
+    m.add_room({112});
+    end->arrives(frame_of(100));
+  }
+  m.driver.ring(kReceive);
+  m.driver.ring(kTransmit);
+  EXPECT_EQ(end->sent.size(), 2u);
+  EXPECT_EQ(m.receive->used().size(), 2u);
+  const int before = end->peeks;
+  end->bell->signal();
+  m.driver.settle();
+  EXPECT_EQ(end->peeks, before);
+  for (int i = 0; i < 20 && (end->sent.size() < 3 || end->incoming.size() > 1); ++i) {
+    m.driver.settle(100);  // 0.5 s for each frame
+  }
+  EXPECT_GE(end->sent.size(), 3u);
+  EXPECT_LE(end->incoming.size(), 1u);
+  m.driver.write(abi::VIRTIO_MMIO_STATUS, 0);
+  const auto sent = end->sent.size();
+  m.driver.settle(600);
+  EXPECT_EQ(end->sent.size(), sent);
 }
 
 // The same over a real socket, on whose other side the test plays passt.

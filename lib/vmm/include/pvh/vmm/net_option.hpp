@@ -2,6 +2,7 @@
 // A network card that a machine shall have.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
@@ -14,6 +15,7 @@ namespace pvh::vmm {
 struct NetOption {
   std::string tap;  // an interface of the host's; empty: the user network
   std::vector<devices::net::Forward> forwards;  // of the user network
+  std::uint64_t bytes_per_second = 0;           // in each direction; 0: no limit
   std::optional<devices::net::MacAddress> mac;  // else one of its own
 
   friend bool operator==(const NetOption&, const NetOption&) = default;

@@ -20,6 +20,7 @@
 #include <pvh/devices/event_loop.hpp>
 #include <pvh/devices/net/end.hpp>
 #include <pvh/devices/net/mac_address.hpp>
+#include <pvh/devices/rate_limiter.hpp>
 #include <pvh/devices/virtio/backend.hpp>
 
 namespace pvh::devices::virtio {
@@ -31,6 +32,7 @@ class Net final : public Backend {
     std::unique_ptr<net::NetEnd> end;
     net::MacAddress mac;
     std::uint16_t mtu = 0;  // what the driver is told to use; 0: nothing, so 1500
+    RateLimits limits{};    // of each direction
     // Hears the end's last words. On the loop's thread.
     std::function<void(const std::string&)> complain;
   };
@@ -53,7 +55,20 @@ class Net final : public Backend {
 
   static constexpr std::array<std::uint16_t, 2> kQueueSizes{256, 256};
 
+  // What one direction may carry now.
+  struct Toll {
+    std::unique_ptr<RateLimiter> limiter;  // none without limits
+    bool paid = false;  // for the next frame, which could not go yet for another reason
+
+    [[nodiscard]] bool pay(std::uint64_t bytes) {
+      paid = paid || limiter == nullptr || limiter->take(bytes);
+      return paid;
+    }
+    void forget();
+  };
+
   Net(Parts parts, base::EventFd again);
+  [[nodiscard]] bool limit();
 
   void on_end(std::uint32_t events);
   void receive();
@@ -80,7 +95,10 @@ class Net final : public Backend {
   std::optional<Activation> active_;
   bool guest_has_room_ = false;  // as far as we know: then the end is listened to
   bool end_has_room_ = true;     // else we wait for it before we look at the guest's frames
-  std::vector<Chain> chains_;    // of one received frame
+  bool may_receive_ = true;      // else we wait for the limiter
+  Toll receive_toll_;
+  Toll transmit_toll_;
+  std::vector<Chain> chains_;  // of one received frame
   std::vector<Used> used_;
   Chain sent_;
 };
