@@ -34,6 +34,7 @@ endfunction()
 function(pvh_check_headers name)
   file(GLOB_RECURSE headers CONFIGURE_DEPENDS RELATIVE ${CMAKE_CURRENT_SOURCE_DIR}/include
        ${CMAKE_CURRENT_SOURCE_DIR}/include/pvh/${name}/*.hpp)
+  list(FILTER headers EXCLUDE REGEX "/internal/")  # which stand behind a public one
   foreach(header IN LISTS headers)
     string(MAKE_C_IDENTIFIER ${header} id)
     set(source ${CMAKE_CURRENT_BINARY_DIR}/header_check/${id}.cpp)
