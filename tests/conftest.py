@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
+import json
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,9 @@ from running import Ended, run
 
 ROOT = Path(__file__).resolve().parent.parent
 LAB = ROOT / "lab" / "lab"
+
+sys.path.insert(0, str(ROOT / "lab"))
+from pvhlab import archive  # noqa: E402
 
 
 def build_dir() -> Path:
@@ -48,6 +53,42 @@ def lab_where_needed() -> None:
     """Prepared by now, so that no test finds the words of a preparation among a guest's."""
     if not HOST_KVM:
         subprocess.run([LAB, "prepare"], check=True, capture_output=True, timeout=110)
+
+
+@pytest.fixture(scope="session")
+def lab_paths() -> dict:
+    done = subprocess.run([LAB, "paths"], stdout=subprocess.PIPE, check=True, timeout=300)
+    return json.loads(done.stdout)
+
+
+@pytest.fixture(scope="session")
+def images(pvh: Path, lab_paths: dict) -> dict[str, Path]:
+    """The stock bzImages, and the ELFs that `pvh extract` takes out of them (kept: unpacking xz takes a second)."""
+    folder = ROOT / "build" / "lab" / "extracted"
+    folder.mkdir(exist_ok=True)
+    result = {}
+    for flavour in ("amd64", "cloud-amd64"):
+        bzimage = Path(lab_paths[f"linux-{flavour}"]["vmlinuz"])
+        vmlinux = folder / bzimage.name.replace("vmlinuz", "vmlinux")
+        if not vmlinux.exists():
+            subprocess.run([pvh, "extract", bzimage, "-o", vmlinux], check=True, timeout=60)
+        result[f"{flavour}-bzImage"] = bzimage
+        result[f"{flavour}-vmlinux"] = vmlinux
+    return result
+
+
+@pytest.fixture(scope="session")
+def scripted_initrd(lab_paths: dict, tmp_path_factory):
+    """scripted_initrd(SCRIPT, PROGRAM...) is the test guest's initrd with what `pvh.test=script` runs, and what that needs."""
+
+    def make(script: Path, *programs: Path) -> Path:
+        path = tmp_path_factory.mktemp(script.parent.name) / "initrd"
+        entries = [archive.program("test.sh", script.read_bytes())]
+        entries += [archive.program(program.name, program.read_bytes()) for program in programs]
+        path.write_bytes(Path(lab_paths["l2-initrd"]).read_bytes() + archive.initrd(entries))
+        return path
+
+    return make
 
 
 @pytest.fixture

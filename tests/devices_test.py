@@ -1,22 +1,17 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """A machine with every device at once, in the lab: processors, memory above 4 GiB, disks, vsock, balloon, rng."""
 import re
-import sys
 from pathlib import Path
 
 import pytest
 
-from conftest import build_dir
-from lab_boot_test import LAB, ROOT, images, lab_paths  # noqa: F401 (fixtures)
+from conftest import LAB, build_dir
 from running import Ended, run
-
-sys.path.insert(0, str(ROOT / "lab"))
-from pvhlab import archive  # noqa: E402
 
 SCRIPTS = Path(__file__).resolve().parent / "devices"
 FILLED_KIB = 400 * 1024
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.timeout(300), pytest.mark.xdist_group("devices")]
 
 
 @pytest.fixture(scope="module")
@@ -25,11 +20,8 @@ def tool() -> Path:
 
 
 @pytest.fixture(scope="module")
-def machine(pvh, images, lab_paths, tool, tmp_path_factory) -> Ended:  # noqa: F811
-    initrd = tmp_path_factory.mktemp("devices") / "initrd"
-    script = archive.initrd([archive.program("test.sh", (SCRIPTS / "guest.sh").read_bytes()),
-                             archive.program("vsock-tool", tool.read_bytes())])
-    initrd.write_bytes(Path(lab_paths["l2-initrd"]).read_bytes() + script)
+def machine(pvh, images, scripted_initrd, tool) -> Ended:
+    initrd = scripted_initrd(SCRIPTS / "guest.sh", tool)
     ended = run([LAB, "run", "--hold", "--timeout", "130", "--file", pvh, "--", "sh", SCRIPTS / "host.sh", pvh,
                  images["cloud-amd64-vmlinux"], initrd, tool], limit=290)
     print(ended.stdout.decode(errors="replace"), ended.stderr)

@@ -2,16 +2,12 @@
 """Disks: Debian's kernel reads and writes them under `pvh run --disk` on the lab's KVM; and what `pvh` says of bad ones."""
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from lab_boot_test import LAB, ROOT, images, lab_paths  # noqa: F401 (fixtures)
+from conftest import LAB
 from running import Ended, run
-
-sys.path.insert(0, str(ROOT / "lab"))
-from pvhlab import archive  # noqa: E402
 
 SCRIPTS = Path(__file__).resolve().parent / "disk"
 SECTORS = 4 << 11  # of the images, but for the one that its file system has no room for
@@ -20,16 +16,12 @@ pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.fixture(scope="module")
-def initrd(lab_paths, tmp_path_factory) -> Path:  # noqa: F811
-    """The test guest's, with the script that it runs."""
-    path = tmp_path_factory.mktemp("disk") / "initrd"
-    script = archive.initrd([archive.program("test.sh", (SCRIPTS / "guest.sh").read_bytes())])
-    path.write_bytes(Path(lab_paths["l2-initrd"]).read_bytes() + script)
-    return path
+def initrd(scripted_initrd) -> Path:
+    return scripted_initrd(SCRIPTS / "guest.sh")
 
 
 @pytest.fixture
-def lab(pvh, images, initrd):  # noqa: F811
+def lab(pvh, images, initrd):
     """lab(WHAT) runs that part of host.sh in the lab."""
 
     def call(what: str) -> Ended:

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from conftest import HOST_KVM, LAB, ROOT
-from lab_boot_test import MARKER, images, lab_paths  # noqa: F401 (fixtures)
+from lab_boot_test import MARKER
 from running import run
 
 pytestmark = pytest.mark.timeout(300)
@@ -191,7 +191,7 @@ def test_the_limit_counts_while_gdb_looks(debug, kernels):
     assert session.status == 124 and "vCPU 0 at 0x" in session.stderr, session
 
 
-def test_linux_from_an_address_that_it_has_not_mapped_yet(debug, images, lab_paths):  # noqa: F811
+def test_linux_from_an_address_that_it_has_not_mapped_yet(debug, images, lab_paths):
     """The first instruction at Linux's own addresses: set, by software and by hardware, when nothing is mapped."""
     vmlinux = images["cloud-amd64-vmlinux"]
     # In secondary_startup_64: movq $1f, %rax; jmp *%rax; 1:

@@ -16,7 +16,7 @@ import pytest
 
 import elf
 from elf import Elf, Note, NoteSegment, Segment, entry_note
-from lab_boot_test import IMAGES, images, lab_paths  # noqa: F401  fixtures
+from lab_boot_test import IMAGES
 from packed import bzimage
 from running import Ended, run
 
@@ -179,7 +179,7 @@ def test_our_own_kernel_is_judged_right(pvh, kernels, monitor):
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("image", IMAGES)
-def test_stock_kernels_are_judged_right(pvh, images, image):  # noqa: F811
+def test_stock_kernels_are_judged_right(pvh, images, image):
     found = report(pvh, images[image])
     protocols = verdicts(found)
     assert protocols["pvh"] == protocols["xen-dom0"] == protocols["xen-domu"] == "pvh", found

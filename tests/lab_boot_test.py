@@ -9,38 +9,15 @@ from pathlib import Path
 
 import pytest
 
+from conftest import LAB
 from running import Ended, run
 
 # A boot may need its second try.
 pytestmark = pytest.mark.timeout(300)
 
-ROOT = Path(__file__).resolve().parent.parent
-LAB = ROOT / "lab" / "lab"
 MARKER = "PVH-TEST-INIT-REACHED"
 IMAGES = ["amd64-bzImage", "amd64-vmlinux", "cloud-amd64-bzImage", "cloud-amd64-vmlinux"]
 E820_TYPES = {1: "usable", 2: "reserved", 3: "ACPI data", 4: "ACPI NVS"}
-
-
-@pytest.fixture(scope="session")
-def lab_paths() -> dict:
-    done = subprocess.run([LAB, "paths"], stdout=subprocess.PIPE, check=True, timeout=300)
-    return json.loads(done.stdout)
-
-
-@pytest.fixture(scope="session")
-def images(pvh: Path, lab_paths: dict) -> dict[str, Path]:
-    """The stock bzImages, and the ELFs that `pvh extract` takes out of them (kept: unpacking xz takes a second)."""
-    folder = ROOT / "build" / "lab" / "extracted"
-    folder.mkdir(exist_ok=True)
-    result = {}
-    for flavour in ("amd64", "cloud-amd64"):
-        bzimage = Path(lab_paths[f"linux-{flavour}"]["vmlinuz"])
-        vmlinux = folder / bzimage.name.replace("vmlinuz", "vmlinux")
-        if not vmlinux.exists():
-            subprocess.run([pvh, "extract", bzimage, "-o", vmlinux], check=True, timeout=60)
-        result[f"{flavour}-bzImage"] = bzimage
-        result[f"{flavour}-vmlinux"] = vmlinux
-    return result
 
 
 @pytest.fixture

@@ -2,16 +2,12 @@
 """The guest's network: Debian's kernel under `pvh run --net` on the lab's KVM, over passt and over a TAP."""
 import re
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
 
-from lab_boot_test import LAB, ROOT, images, lab_paths  # noqa: F401 (fixtures)
+from conftest import LAB
 from running import run
-
-sys.path.insert(0, str(ROOT / "lab"))
-from pvhlab import archive  # noqa: E402
 
 SCRIPTS = Path(__file__).resolve().parent / "net"
 # passt and what it is linked with; L1 has no libraries.
@@ -21,16 +17,12 @@ pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.fixture(scope="module")
-def initrd(lab_paths, tmp_path_factory) -> Path:  # noqa: F811
-    """The test guest's, with the script that it runs."""
-    path = tmp_path_factory.mktemp("net") / "initrd"
-    script = archive.initrd([archive.program("test.sh", (SCRIPTS / "guest.sh").read_bytes())])
-    path.write_bytes(Path(lab_paths["l2-initrd"]).read_bytes() + script)
-    return path
+def initrd(scripted_initrd) -> Path:
+    return scripted_initrd(SCRIPTS / "guest.sh")
 
 
 @pytest.fixture
-def network(pvh, images, initrd):  # noqa: F811
+def network(pvh, images, initrd):
     """network(HOW, KIBIBYTES, further files...) gives the host's words and the guest's."""
 
     def call(how: str, kibibytes: int, *files: str) -> str:
