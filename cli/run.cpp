@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // `pvh run`: a kernel in a microVM, from its files to the exit status.
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <cstdio>
@@ -31,6 +32,7 @@ struct RunArguments {
   std::optional<std::string> gdb;
   std::string timeout;
   std::string stats;
+  std::string on_reboot = "exit";
 };
 
 // The moments before the machine has its own.
@@ -160,6 +162,12 @@ int run(const RunArguments& arguments, const Rest& rest) {
     complain("--console", console_spec.error());
     return kUsage;
   }
+  const bool restart = arguments.on_reboot == "restart";
+  if (!restart && arguments.on_reboot != "exit") {
+    complain("--on-reboot",
+             fmt::format("\"{}\" is nothing to do: write exit or restart", arguments.on_reboot));
+    return kUsage;
+  }
   std::optional<std::chrono::nanoseconds> timeout;
   if (!arguments.timeout.empty()) {
     const auto parsed = parse_seconds(arguments.timeout);
@@ -220,16 +228,28 @@ int run(const RunArguments& arguments, const Rest& rest) {
     if (!console) {
       return fail({"--console", console.error()});
     }
+    const auto started = std::chrono::steady_clock::now();
     auto machine = vmm::Machine::create(**boot, options, *console);
-    if (!machine) {
-      return fail({kernel, machine.error()});
+    for (;;) {
+      if (!machine) {
+        return fail({kernel, machine.error()});
+      }
+      auto ended = (*machine)->run();
+      if (!ended) {
+        return fail({kernel, ended.error()});
+      }
+      if (ended->cause != vmm::EndingCause::kReset || !restart) {
+        ending = std::move(*ended);
+        statistics = (*machine)->statistics();
+        break;
+      }
+      // --timeout is for all of it together.
+      if (timeout) {
+        const auto used = std::chrono::steady_clock::now() - started;
+        options.timeout = std::max(*timeout - used, std::chrono::nanoseconds(1));
+      }
+      machine = vmm::Machine::restart(std::move(*machine), **boot, options, *console);
     }
-    auto ended = (*machine)->run();
-    if (!ended) {
-      return fail({kernel, ended.error()});
-    }
-    ending = std::move(*ended);
-    statistics = (*machine)->statistics();
   }  // the terminal is the user's again before anything is said
   const int status = report(*ending, kernel, arguments.timeout);
   if (stats.is_open()) {
@@ -262,6 +282,12 @@ void add_run(CLI::App& app, const Rest& rest, Action& action) {
   command
       ->add_option("--timeout", arguments->timeout, "end the guest after so long, with status 124")
       ->type_name("SECONDS");
+  command
+      ->add_option(
+          "--on-reboot", arguments->on_reboot,
+          "exit, or restart: the guest's reset starts it again, with its devices as they are")
+      ->type_name("WHAT")
+      ->capture_default_str();
   command->add_option("--stats", arguments->stats, "moments, exits and memory as JSON")
       ->type_name("FILE");
   command->footer(

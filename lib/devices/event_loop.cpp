@@ -128,6 +128,7 @@ void EventLoop::stop() {
     thread_.join();
   }
   thread_ = std::thread();
+  stop_.store(false);
 }
 
 void EventLoop::take_calls() {

@@ -87,5 +87,16 @@ TEST(EventLoop, CallsOnItsThreadAndWaits) {
   EXPECT_EQ(elsewhere, 4000);
 }
 
+TEST(EventLoop, StartsAgainAfterItWasStopped) {
+  const auto loop = EventLoop::create();
+  for (int i = 0; i < 3; ++i) {
+    ASSERT_TRUE(loop->start());
+    std::thread::id where;
+    loop->call([&] { where = std::this_thread::get_id(); });
+    EXPECT_NE(where, std::this_thread::get_id());
+    loop->stop();
+  }
+}
+
 }  // namespace
 }  // namespace pvh::devices

@@ -14,6 +14,8 @@
 #include <pvh/vmm/machine.hpp>
 #include <pvh/vmm/mp_table.hpp>
 
+#include "internal/virtio_devices.hpp"
+
 namespace pvh::vmm {
 namespace {
 
@@ -32,14 +34,8 @@ constexpr std::array<std::uint8_t, 7> kResetCode{
 };
 static_assert(kResetCode.size() <= loader::kResetVectorSize.value());
 
-// How many virtio devices the options ask for. VirtioDevices::create makes them.
-std::size_t count_virtio(const MachineOptions& options) {
-  return (options.rng ? 1u : 0u) + (options.vsock ? 1u : 0u) + (options.balloon ? 1u : 0u) +
-         options.disks.size() + options.nets.size();
-}
-
 Result<std::vector<VirtioSlot>> virtio_slots(const MachineOptions& options) {
-  const std::size_t count = count_virtio(options);
+  const std::size_t count = internal::count_virtio(options);
   if (count > kVirtioInterrupts.size()) {
     return std::unexpected(Failure{
         FailureKind::kRequest,

@@ -174,11 +174,18 @@ devices::Cmos::Options cmos_options(std::span<const base::Range> ram) {
   return {.below_4g = base::ByteSize(below), .above_4g = base::ByteSize(above), .now = now};
 }
 
+using VirtioPtr = std::unique_ptr<internal::VirtioDevices>;
+
 class KvmMachine final : public Machine {
  public:
   [[nodiscard]] static Result<std::unique_ptr<Machine>> create(const BootPlan& boot,
                                                                const MachineOptions& options,
-                                                               const Console& console);
+                                                               const Console& console,
+                                                               VirtioPtr virtio);
+  [[nodiscard]] VirtioPtr give_devices() {
+    virtio_->detach();
+    return std::move(virtio_);
+  }
 
   [[nodiscard]] Result<Ending> run() override;
   [[nodiscard]] const Statistics& statistics() const override { return statistics_; }
@@ -200,8 +207,7 @@ class KvmMachine final : public Machine {
         serial_(serial_line_, sink_, wake_input_),
         cmos_(cmos_options(ram)) {}
 
-  [[nodiscard]] Result<void> add_devices(const BootPlan& boot, const MachineOptions& options,
-                                         std::vector<devices::virtio::Disk> disks);
+  [[nodiscard]] Result<void> add_devices(const BootPlan& boot, VirtioPtr virtio);
   [[nodiscard]] Result<void> add_vcpus(const kvm::System& system, unsigned count,
                                        const loader::EntryState& entry);
 
@@ -254,7 +260,7 @@ class KvmMachine final : public Machine {
   devices::DebugConsole debug_console_{debug_sink_};
   devices::PortBus ports_;
   devices::MmioBus mmio_;
-  std::unique_ptr<internal::VirtioDevices> virtio_;
+  VirtioPtr virtio_;  // not after give_devices()
 
   bool button_pressed_ = false;
   bool input_open_ = true;
@@ -282,9 +288,7 @@ constexpr std::string_view kHelp =
 
 Result<std::unique_ptr<Machine>> KvmMachine::create(const BootPlan& boot,
                                                     const MachineOptions& options,
-                                                    const Console& console) {
-  // First, because a file that is not there is the user's to mend wherever KVM is.
-  auto disks = TRY(internal::open_disks(options));
+                                                    const Console& console, VirtioPtr virtio) {
   std::optional<debug::Listener> listener;
   if (options.gdb) {
     listener.emplace(TRY(debug::Listener::open(*options.gdb)));
@@ -327,7 +331,7 @@ Result<std::unique_ptr<Machine>> KvmMachine::create(const BootPlan& boot,
   machine->statistics_.memory_ready = Clock::now();
   TRY(lift(loader::write(boot.plan, machine->memory_)));
   machine->statistics_.written = Clock::now();
-  TRY(machine->add_devices(boot, options, std::move(disks)));
+  TRY(machine->add_devices(boot, std::move(virtio)));
   TRY(machine->add_vcpus(system, options.cpus, boot.plan.entry));
   if (listener) {
     machine->debugger_ = TRY(debug::Debugger::create(
@@ -341,8 +345,7 @@ Result<std::unique_ptr<Machine>> KvmMachine::create(const BootPlan& boot,
   return machine;
 }
 
-Result<void> KvmMachine::add_devices(const BootPlan& boot, const MachineOptions& options,
-                                     std::vector<devices::virtio::Disk> disks) {
+Result<void> KvmMachine::add_devices(const BootPlan& boot, VirtioPtr virtio) {
   using namespace devices;  // NOLINT(google-build-using-namespace): the ports of every device, in
                             // this function only
   struct Place {
@@ -366,12 +369,11 @@ Result<void> KvmMachine::add_devices(const BootPlan& boot, const MachineOptions&
       return std::unexpected(Failure{FailureKind::kRequest, base::to_text(added.error())});
     }
   }
-  virtio_ = TRY(internal::VirtioDevices::create(
-      options, std::move(disks), boot.virtio,
-      {.vm = vm_, .memory = memory_, .bus = mmio_, .fail = [this](Failure failure) {
-         end({EndingCause::kHost, 0, std::move(failure.text)});
-       }}));
-  return {};
+  virtio_ = std::move(virtio);
+  return virtio_->attach(
+      boot.virtio, {.vm = vm_, .memory = memory_, .bus = mmio_, .fail = [this](Failure failure) {
+                      end({EndingCause::kHost, 0, std::move(failure.text)});
+                    }});
 }
 
 Result<void> KvmMachine::add_vcpus(const kvm::System& system, unsigned count,
@@ -733,7 +735,17 @@ Result<Ending> KvmMachine::run() {
 Result<std::unique_ptr<Machine>> Machine::create(const BootPlan& boot,
                                                  const MachineOptions& options,
                                                  const Console& console) {
-  return KvmMachine::create(boot, options, console);
+  // First, because a file that is not there is the user's to mend wherever KVM is.
+  return KvmMachine::create(boot, options, console, TRY(internal::VirtioDevices::create(options)));
+}
+
+Result<std::unique_ptr<Machine>> Machine::restart(std::unique_ptr<Machine> ended,
+                                                  const BootPlan& boot,
+                                                  const MachineOptions& options,
+                                                  const Console& console) {
+  VirtioPtr devices = static_cast<KvmMachine&>(*ended).give_devices();
+  ended.reset();  // its memory, before there is as much again
+  return KvmMachine::create(boot, options, console, std::move(devices));
 }
 
 }  // namespace pvh::vmm

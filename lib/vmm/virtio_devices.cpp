@@ -75,38 +75,26 @@ Result<std::unique_ptr<devices::virtio::Net>> make_net(const NetOption& option,
 
 }  // namespace
 
-Result<std::vector<devices::virtio::Disk>> open_disks(const MachineOptions& options) {
-  std::vector<devices::virtio::Disk> disks;
-  for (const DiskRequest& request : options.disks) {
-    auto disk = devices::virtio::Disk::open(request.file);
-    if (!disk) {
-      Failure failure = to_failure(disk.error());
-      failure.subject = request.file.path;
-      return std::unexpected(std::move(failure));
-    }
-    disks.push_back(std::move(*disk));
-  }
-  return disks;
+std::size_t count_virtio(const MachineOptions& options) {
+  return (options.rng ? 1u : 0u) + (options.vsock ? 1u : 0u) + (options.balloon ? 1u : 0u) +
+         options.disks.size() + options.nets.size();
 }
 
-Result<std::unique_ptr<VirtioDevices>> VirtioDevices::create(
-    const MachineOptions& options, std::vector<devices::virtio::Disk> disks,
-    std::span<const VirtioSlot> slots, Host host) {
-  std::unique_ptr<VirtioDevices> made(new VirtioDevices(std::move(host)));
-  if (slots.empty()) {
+// Makes those that count_virtio() counts.
+Result<std::unique_ptr<VirtioDevices>> VirtioDevices::create(const MachineOptions& options) {
+  std::unique_ptr<VirtioDevices> made(new VirtioDevices());
+  if (count_virtio(options) == 0) {
     return made;
   }
   made->loop_ = devices::EventLoop::create();
   if (!made->loop_) {
     return std::unexpected(host_failure("epoll"));
   }
-  // boot_plan.cpp counts the same devices.
-  auto place = slots.begin();
   if (options.rng) {
-    TRY(made->add("rng", *place++, std::make_unique<devices::virtio::Rng>()));
+    made->add("rng", std::make_unique<devices::virtio::Rng>());
   }
-  for (std::size_t i = 0; i < disks.size(); ++i) {
-    TRY(made->add_disk(options.disks[i], std::move(disks[i]), *place++));
+  for (const DiskRequest& disk : options.disks) {
+    TRY(made->add_disk(disk));
   }
   if (options.vsock) {
     auto vsock =
@@ -115,23 +103,33 @@ Result<std::unique_ptr<VirtioDevices>> VirtioDevices::create(
       return std::unexpected(
           Failure{FailureKind::kHostIo, base::to_text(vsock.error()), "--vsock"});
     }
-    TRY(made->add("vsock", *place++, std::move(*vsock)));
+    made->add("vsock", std::move(*vsock));
   }
   if (options.balloon) {
-    TRY(made->add("balloon", *place++, std::make_unique<devices::virtio::Balloon>()));
+    made->add("balloon", std::make_unique<devices::virtio::Balloon>());
   }
   for (const NetOption& net : options.nets) {
     const std::string name = net.tap.empty() ? "--net user" : "--net tap=" + net.tap;
-    auto card = TRY(make_net(net, name, *made->loop_));
-    TRY(made->add(name, *place++, std::move(card)));
+    made->add(name, TRY(make_net(net, name, *made->loop_)));
   }
   return made;
 }
 
-VirtioDevices::~VirtioDevices() = default;
+VirtioDevices::~VirtioDevices() {
+  detach();
+}
 
-Result<void> VirtioDevices::add_disk(const DiskRequest& request, devices::virtio::Disk disk,
-                                     const VirtioSlot& place) {
+void VirtioDevices::add(std::string name, std::unique_ptr<devices::virtio::Backend> backend) {
+  slots_.push_back(std::make_unique<Slot>(Slot{std::move(name), {}, std::move(backend), nullptr}));
+}
+
+Result<void> VirtioDevices::add_disk(const DiskRequest& request) {
+  auto disk = devices::virtio::Disk::open(request.file);
+  if (!disk) {
+    Failure failure = to_failure(disk.error());
+    failure.subject = request.file.path;
+    return std::unexpected(std::move(failure));
+  }
   std::string name = fmt::format("disk {}", request.file.path);
   auto io = devices::make_async_io(*loop_, devices::virtio::Blk::kRequests);
   if (!io) {
@@ -139,7 +137,7 @@ Result<void> VirtioDevices::add_disk(const DiskRequest& request, devices::virtio
   }
   auto blk = devices::virtio::Blk::create(
       {.loop = *loop_,
-       .disk = std::move(disk),
+       .disk = std::move(*disk),
        .io = std::move(io),
        .id = request.id,
        .limits = request.limits,
@@ -148,28 +146,39 @@ Result<void> VirtioDevices::add_disk(const DiskRequest& request, devices::virtio
   if (!blk) {
     return std::unexpected(host_failure(name));
   }
-  return add(std::move(name), place, std::move(blk));
+  add(std::move(name), std::move(blk));
+  return {};
 }
 
-Result<void> VirtioDevices::add(std::string name, const VirtioSlot& place,
-                                std::unique_ptr<devices::virtio::Backend> backend) {
-  auto slot = std::make_unique<Slot>(Slot{std::move(name), place, std::move(backend), nullptr});
-  slot->transport = devices::virtio::MmioTransport::create(
-      {.backend = *slot->backend,
-       .loop = *loop_,
-       .memory = host_.memory,
-       .connect = [this, made = slot.get()] { return connect(*made); },
-       .complain = [made = slot.get()](const std::string& words) { say(made->name, words); }});
-  if (!slot->transport) {
-    return std::unexpected(host_failure(slot->name));
+Result<void> VirtioDevices::attach(std::span<const VirtioSlot> slots, Host host) {
+  host_.emplace(std::move(host));
+  for (std::size_t i = 0; i < slots_.size(); ++i) {
+    Slot& slot = *slots_[i];
+    slot.place = slots[i];
+    slot.connected = false;
+    slot.transport = devices::virtio::MmioTransport::create(
+        {.backend = *slot.backend,
+         .loop = *loop_,
+         .memory = host_->memory,
+         .connect = [this, &slot] { return connect(slot); },
+         .complain = [&slot](const std::string& words) { say(slot.name, words); }});
+    if (!slot.transport) {
+      return std::unexpected(host_failure(slot.name));
+    }
+    if (const auto added =
+            host_->bus.add(slot.place.registers.first(), kVirtioSize.value(), *slot.transport);
+        !added) {
+      return std::unexpected(Failure{FailureKind::kRequest, base::to_text(added.error())});
+    }
   }
-  if (const auto added =
-          host_.bus.add(place.registers.first(), kVirtioSize.value(), *slot->transport);
-      !added) {
-    return std::unexpected(Failure{FailureKind::kRequest, base::to_text(added.error())});
-  }
-  slots_.push_back(std::move(slot));
   return {};
+}
+
+void VirtioDevices::detach() {
+  for (const std::unique_ptr<Slot>& slot : slots_) {
+    slot->transport.reset();
+  }
+  host_.reset();
 }
 
 bool VirtioDevices::connect(Slot& slot) {
@@ -179,12 +188,12 @@ bool VirtioDevices::connect(Slot& slot) {
   const devices::virtio::MmioTransport& transport = *slot.transport;
   const auto notify =
       slot.place.registers.first().checked_add(base::ByteSize(devices::virtio::kNotifyOffset));
-  kvm::Result<void> done = host_.vm.irqfd(transport.interrupt().get(), slot.place.gsi);
+  kvm::Result<void> done = host_->vm.irqfd(transport.interrupt().get(), slot.place.gsi);
   for (std::size_t i = 0; i < transport.queues() && done; ++i) {
-    done = host_.vm.ioeventfd(transport.doorbell(i).get(), *notify, sizeof(std::uint32_t), i);
+    done = host_->vm.ioeventfd(transport.doorbell(i).get(), *notify, sizeof(std::uint32_t), i);
   }
   if (!done) {
-    host_.fail(to_failure(done.error()));
+    host_->fail(to_failure(done.error()));
     return false;
   }
   slot.connected = true;

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// The machine's virtio devices: made from the options in the order of the plan's slots, on the bus,
-// with doorbells and interrupts that KVM connects, and the thread that they live on.
+// The machine's virtio devices: made from the options in the order of the plan's slots, and the
+// thread that they live on. They outlive the machine that they are attached to: one that is started
+// anew finds them as the guest left them.
 #pragma once
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -12,7 +14,6 @@
 #include <pvh/devices/bus.hpp>
 #include <pvh/devices/event_loop.hpp>
 #include <pvh/devices/virtio/backend.hpp>
-#include <pvh/devices/virtio/disk.hpp>
 #include <pvh/devices/virtio/mmio.hpp>
 #include <pvh/guest_memory/guest_memory.hpp>
 #include <pvh/kvm/kvm.hpp>
@@ -20,8 +21,8 @@
 
 namespace pvh::vmm::internal {
 
-// The disks that the options name, opened and locked.
-[[nodiscard]] Result<std::vector<devices::virtio::Disk>> open_disks(const MachineOptions& options);
+// How many devices the options ask for: as many slots as attach() needs.
+[[nodiscard]] std::size_t count_virtio(const MachineOptions& options);
 
 class VirtioDevices {
  public:
@@ -32,14 +33,17 @@ class VirtioDevices {
     std::function<void(Failure)> fail;  // KVM refused something while the guest runs
   };
 
-  // What `host` refers to must outlive the result; `disks` are the options'. Without slots this
-  // costs nothing.
-  [[nodiscard]] static Result<std::unique_ptr<VirtioDevices>> create(
-      const MachineOptions& options, std::vector<devices::virtio::Disk> disks,
-      std::span<const VirtioSlot> slots, Host host);
+  // Opens what the options name: files, sockets, networks. KVM is not asked for anything. Without
+  // devices this costs nothing.
+  [[nodiscard]] static Result<std::unique_ptr<VirtioDevices>> create(const MachineOptions& options);
   ~VirtioDevices();
   VirtioDevices(const VirtioDevices&) = delete;
   VirtioDevices& operator=(const VirtioDevices&) = delete;
+
+  // Puts them on the machine's bus, with doorbells and interrupts that KVM connects when a driver
+  // comes. What `host` refers to must stay until detach(), which ends all access to its memory.
+  [[nodiscard]] Result<void> attach(std::span<const VirtioSlot> slots, Host host);
+  void detach();
 
   // Before the first vCPU runs, and after the last one has ended.
   [[nodiscard]] Result<void> start();
@@ -54,15 +58,13 @@ class VirtioDevices {
     bool connected = false;
   };
 
-  explicit VirtioDevices(Host host) : host_(std::move(host)) {}
+  VirtioDevices() = default;
 
-  [[nodiscard]] Result<void> add_disk(const DiskRequest& request, devices::virtio::Disk disk,
-                                      const VirtioSlot& place);
-  [[nodiscard]] Result<void> add(std::string name, const VirtioSlot& place,
-                                 std::unique_ptr<devices::virtio::Backend> backend);
+  void add(std::string name, std::unique_ptr<devices::virtio::Backend> backend);
+  [[nodiscard]] Result<void> add_disk(const DiskRequest& request);
   [[nodiscard]] bool connect(Slot& slot);
 
-  Host host_;
+  std::optional<Host> host_;  // while attached
   std::unique_ptr<devices::EventLoop> loop_;
   std::vector<std::unique_ptr<Slot>> slots_;
 };

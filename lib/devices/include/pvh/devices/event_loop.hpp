@@ -61,7 +61,7 @@ class EventLoop {
   // Starts the loop's thread, which inherits the signal mask; false when the host has no thread to
   // give.
   [[nodiscard]] bool start();
-  // Ends the thread, once. Nobody may be in call() by then.
+  // Ends the thread; start() may start another. Nobody may be in call() by then.
   void stop();
 
   // Calls `work` on the loop's thread and returns when it is done; on the calling thread when that

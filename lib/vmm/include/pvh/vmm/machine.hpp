@@ -123,6 +123,12 @@ class Machine {
   [[nodiscard]] static Result<std::unique_ptr<Machine>> create(const BootPlan& boot,
                                                                const MachineOptions& options,
                                                                const Console& console);
+  // A machine as new in place of one that ended: the same memory size, the same devices with what
+  // the guest left in them. Takes what create() took then, but for a `timeout` of its own.
+  [[nodiscard]] static Result<std::unique_ptr<Machine>> restart(std::unique_ptr<Machine> ended,
+                                                                const BootPlan& boot,
+                                                                const MachineOptions& options,
+                                                                const Console& console);
   virtual ~Machine() = default;
   Machine(const Machine&) = delete;
   Machine& operator=(const Machine&) = delete;
