@@ -86,6 +86,16 @@ std::uint64_t walk(const Table& table, Handler handler) {
   return at;
 }
 
+// compute_entry_count(), which a FreeBSD with MPTABLE_LINUX_BUG_COMPAT has for a count of 0.
+std::uint32_t count_entries(std::uint64_t at, std::uint64_t end) {
+  std::uint32_t count = 0;
+  for (std::uint32_t size = 1; at < end && size != 0; at += size) {
+    size = entry_size(read<std::uint8_t>(at));
+    count += size != 0 ? 1u : 0u;
+  }
+  return count;
+}
+
 struct Machine {
   std::uint32_t processors = 0;
   bool boot_processor = true;  // the one that runs, and no other
@@ -180,11 +190,14 @@ void judge_machine(const Machine& machine, const Environment& environment) {
             .text(machine.com1 ? " lead nowhere"sv : " lead nowhere, none is COM1's"sv));
 }
 
-void skip_all(std::string_view why) {
+// From this claim on.
+void skip_all(Claim first, std::string_view why) {
   for (const Claim claim :
        {Claim::kMpFound, Claim::kMpConfig, Claim::kMpEntries, Claim::kMpProcessors, Claim::kMpBuses,
         Claim::kMpIoApic, Claim::kMpInterrupts, Claim::kMpNetBsd}) {
-    skip(claim, why);
+    if (claim >= first) {
+      skip(claim, why);
+    }
   }
 }
 
@@ -192,13 +205,18 @@ void skip_all(std::string_view why) {
 
 std::uint32_t walk_mp_table(std::uint32_t base_memory, const Environment& environment,
                             bool needed) {
-  const std::uint64_t pointer = probe(base_memory);
+  std::uint64_t pointer = probe(base_memory);
   if (pointer == 0 && !needed) {
-    skip_all("ACPI describes the processors"sv);
+    skip_all(Claim::kMpFound, "ACPI describes the processors"sv);
     return 0;
   }
-  judge(Claim::kMpFound, pointer != 0, Line().text("nowhere"sv));
+  // Where Linux looks whatever the map says. A FreeBSD with MPTABLE_LINUX_BUG_COMPAT does too.
+  const std::uint64_t compatible = pointer != 0 ? 0 : search(639 * 1024, 1024);
+  judge(Claim::kMpFound, pointer != 0,
+        Line().text(compatible != 0 ? "only at 639 KiB, outside base memory"sv : "nowhere"sv));
+  pointer = pointer != 0 ? pointer : compatible;
   if (pointer == 0) {
+    skip_all(Claim::kMpConfig, "no MP table"sv);
     return 0;
   }
   const auto floating = read<abi::mp_floating_pointer>(pointer);
@@ -212,15 +230,20 @@ std::uint32_t walk_mp_table(std::uint32_t base_memory, const Environment& enviro
   if (!config) {
     return 0;
   }
-  const Table table = {at + sizeof(header), header.entry_count.get()};
+  Table table = {at + sizeof(header), header.entry_count.get()};
+  const bool counted = table.count != 0;
+  if (!counted) {
+    table.count = count_entries(table.first, at + size);
+  }
   const std::uint64_t end = walk(table, [](std::uint8_t, std::uint64_t) {});
-  judge(Claim::kMpEntries, table.count != 0 && end == at + size,
-        Line()
-            .decimal(table.count)
-            .text(" entries end at "sv)
-            .hex(end)
-            .text(", the table at "sv)
-            .hex(at + size));
+  judge(Claim::kMpEntries, counted && end == at + size,
+        counted ? Line()
+                      .decimal(table.count)
+                      .text(" entries end at "sv)
+                      .hex(end)
+                      .text(", the table at "sv)
+                      .hex(at + size)
+                : Line().text("entry_count is 0, of "sv).decimal(table.count));
   judge(Claim::kMpNetBsd,
         probe_netbsd() == pointer && sums_to_zero(pointer, sizeof(floating)) &&
             sums_to_zero(at, size),

@@ -99,7 +99,7 @@ bool probe(const aml::MmioDevice& device, Findings& findings) {
   return true;
 }
 
-// virtio_mmio_cmdline.c: SIZE@BASE:IRQ
+// virtio_mmio_cmdline.c, parsearg(): SIZE@BASE:IRQ[:ID]
 std::optional<aml::MmioDevice> parse(std::string_view text) {
   aml::MmioDevice device{};
   device.size = static_cast<std::uint32_t>(take_number(text));
@@ -117,7 +117,8 @@ std::optional<aml::MmioDevice> parse(std::string_view text) {
   }
   text.remove_prefix(1);
   device.interrupt = static_cast<std::uint32_t>(take_number(text));
-  return device;
+  const bool ends = text.empty() || text.starts_with(':');  // an id, which nobody gives
+  return ends && device.interrupt != 0 ? std::optional(device) : std::nullopt;
 }
 
 // The devices in the DSDT, or without ACPI those on the command line.
@@ -155,7 +156,8 @@ void walk_virtio(const Acpi& acpi, const Environment& environment, std::uint32_t
     }
     ++present;
     const std::uint32_t interrupt = all[i].interrupt;
-    const bool free = interrupt < inputs && interrupt < 64 && (used >> interrupt & 1) == 0;
+    const bool free =
+        (inputs == 0 || interrupt < inputs) && interrupt < 64 && (used >> interrupt & 1) == 0;
     findings.interrupt.expect(free, all[i], "interrupt of the device"sv);
     used |= interrupt < 64 ? std::uint64_t{1} << interrupt : 0;
   }
