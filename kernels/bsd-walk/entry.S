@@ -33,7 +33,7 @@
         elfnote 8, .asciz, "generic"            // LOADER
         elfnote 14, .long, 0                    // SUSPEND_CANCEL
         elfnote 11, .asciz, "yes"               // BSD_SYMTAB
-        elfnote 18, .long, VTOP(xen_start32)    // PHYS32_ENTRY
+        elfnote 18, .quad, VTOP(xen_start32)    // PHYS32_ENTRY
 
         .text
         .code32

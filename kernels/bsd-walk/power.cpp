@@ -23,10 +23,10 @@ void write(const abi::acpi_generic_address& where, std::uint8_t value) {
 // sys/contrib/dev/acpica: AcpiHwExtendedSleep() and AcpiHwLegacySleep()
 void sleep(const abi::acpi_table_fadt& fadt, std::uint8_t type) {
   if ((fadt.flags.get() & abi::ACPI_FADT_HW_REDUCED) != 0) {
-    write(fadt.sleep_control, static_cast<std::uint8_t>(type << 2 | 1u << 5));
+    write(fadt.sleep_control, static_cast<std::uint8_t>(unsigned{type} << 2 | 1u << 5));
   } else {
     out16(static_cast<std::uint16_t>(fadt.pm1a_control_block.get()),
-          static_cast<std::uint16_t>(type << 10 | 1u << 13));
+          static_cast<std::uint16_t>(unsigned{type} << 10 | 1u << 13));
   }
 }
 
