@@ -69,6 +69,7 @@ class Runs:
             "wrong": ([], Boot(kernel, line("5G", 3, 2), "128M", 2)),
             "wrong no-acpi": (["--no-acpi"], Boot(kernel, line("128M", 3, 2), "128M", 2)),
             "off": ([], Boot(kernel, "bsd.cpus=1", "128M")),
+            "off no-acpi": (["--no-acpi"], Boot(kernel, "bsd.cpus=1", "128M")),
         }
         self._pvh = pvh
         self._results: dict[str, Result] = {}
@@ -124,8 +125,9 @@ def test_what_freebsd_does_not_survive_is_told(runs, name: str, claim: str):
     assert found.deviations["physmap/memory"] == "FreeBSD does not get so far"
 
 
-def test_it_switches_the_machine_off(runs):
-    result = runs("off")
+@pytest.mark.parametrize("name", ["off", "off no-acpi"])
+def test_it_switches_the_machine_off_or_resets_it(runs, name: str):
+    result = runs(name)
     assert result.status == 0, result
     assert not tap.parse(result.stdout, CLAIMS).deviations, result
 
