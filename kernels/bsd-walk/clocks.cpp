@@ -95,6 +95,30 @@ std::uint64_t measure(std::uint16_t ticks) {
   return 0;
 }
 
+// sys/x86/isa/atrtc.c, rtcin()
+std::uint8_t read_rtc(std::uint8_t which) {
+  constexpr std::uint16_t kIndex = 0x70, kRtcData = 0x71;
+  out8(kIndex, which);
+  return in8(kRtcData);
+}
+
+void walk_rtc() {
+  constexpr std::uint8_t kSecond = 0, kMinute = 2, kHour = 4, kDay = 7, kMonth = 8, kYear = 9,
+                         kStatusA = 0x0a, kStatusD = 0x0d;
+  constexpr std::uint8_t kUpdating = 0x80, kPower = 0x80;
+  constexpr unsigned kPatience = 1u << 16;
+  for (unsigned i = 0; i < kPatience && (read_rtc(kStatusA) & kUpdating) != 0; ++i) {
+  }
+  // FreeBSD has it count in BCD, which is what it does after a reset.
+  bool digits = true;
+  for (const std::uint8_t which : {kSecond, kMinute, kHour, kDay, kMonth, kYear}) {
+    const std::uint8_t value = read_rtc(which);
+    digits = digits && (value & 0x0f) <= 9 && value >> 4 <= 9;
+  }
+  const std::uint8_t status = read_rtc(kStatusD);
+  judge(Claim::kRtc, digits && (status & kPower) != 0, Line().text("status D is "sv).hex(status));
+}
+
 // sys/x86/x86/local_apic.c. A FreeBSD with x2APIC would use MSRs; without, these registers.
 constexpr std::uint64_t kLapic = 0xfee00000;
 constexpr std::uint64_t kLapicId = kLapic + 0x20, kLapicVersion = kLapic + 0x30,
@@ -145,6 +169,7 @@ void walk_clocks() {
            .text(" told, "sv)
            .decimal(measured)
            .text(" measured"sv));
+  walk_rtc();
   walk_lapic();
 }
 
