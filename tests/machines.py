@@ -27,6 +27,7 @@ class Boot:
     memory: str = "256M"
     cpus: int = 1
     modules: list[tuple[Path, str]] = field(default_factory=list)  # each with its own command line
+    disks: list[Path] = field(default_factory=list)  # of our monitor only
 
 
 @dataclass
@@ -73,6 +74,8 @@ def pvh_arguments(boot: Boot, options: list[str]) -> list[str]:
     arguments = ["run", os.fspath(boot.kernel), "--debug-exit", "-m", boot.memory, "-c", str(boot.cpus), *options]
     for path, text in boot.modules:
         arguments += ["--module", f"{path},cmdline={text}" if text else os.fspath(path)]
+    for path in boot.disks:
+        arguments += ["--disk", os.fspath(path)]
     return [*arguments, "-a", boot.line] if boot.line else arguments
 
 
@@ -87,7 +90,7 @@ def boot_in_lab(pvh: Path, runs: list[tuple[list[str], Boot]], limit: float = 10
     for i, (options, boot) in enumerate(runs):
         command = shlex.join([os.fspath(pvh), *pvh_arguments(boot, ["--timeout", "60", *options])])
         script += f"echo BEGIN {i}; {command} </dev/null; status=$?; echo; echo END {i} $status\n"
-        files |= {boot.kernel, *(path for path, _ in boot.modules)}
+        files |= {boot.kernel, *(path for path, _ in boot.modules), *boot.disks}
     brought = [word for path in sorted(files | {pvh}) for word in ("--file", path)]
     ended = run([LAB, "run", "--hold", "--timeout", str(limit), "--pvh", pvh, *brought, "--", "sh", "-c", script],
                 limit=2.5 * limit)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Reads what kernels/probe says (kernels/probe/claims.hpp shows its lines), and the list of what it judges."""
+"""Reads what kernels/probe and kernels/bsd-walk say (their claims.hpp show the lines), and the lists of what they judge."""
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,10 +18,10 @@ class Listed:
     text: str
 
 
-def listed() -> tuple[list[Listed], list[Listed]]:
-    """The claims and the notes that there are, in the probe's order."""
+def listed(path: Path = CLAIMS) -> tuple[list[Listed], list[Listed]]:
+    """The claims and the notes that there are, in the kernel's order."""
     claims, notes = [], []
-    for match in LISTED.finditer(CLAIMS.read_text()):
+    for match in LISTED.finditer(path.read_text()):
         words = re.findall(r'"([^"]*)"', match[2])
         if match[1] == "CLAIM":
             claims.append(Listed(*words))
@@ -32,7 +32,7 @@ def listed() -> tuple[list[Listed], list[Listed]]:
 
 @dataclass
 class Judgement:
-    """What the probe found: identifiers with the words that stand behind them."""
+    """What a kernel found: identifiers with the words that stand behind them."""
     held: list[str] = field(default_factory=list)
     deviations: dict[str, str] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
@@ -40,7 +40,7 @@ class Judgement:
     verdict: str = ""
 
 
-def parse(output: bytes) -> Judgement:
+def parse(output: bytes, path: Path = CLAIMS) -> Judgement:
     """Takes a whole report only: every claim once, numbered in order, with a plan and a verdict that agree with them."""
     found = Judgement()
     plan, numbers = None, []
@@ -62,7 +62,7 @@ def parse(output: bytes) -> Judgement:
     said = output[-3000:]
     assert plan == len(numbers) and numbers == list(range(1, len(numbers) + 1)), f"plan {plan}, lines {numbers}: {said}"
     judged = [*found.held, *found.deviations, *found.skipped]
-    assert sorted(judged) == sorted(claim.identifier for claim in listed()[0]), f"not every claim once: {said}"
+    assert sorted(judged) == sorted(claim.identifier for claim in listed(path)[0]), f"not every claim once: {said}"
     expected = f"deviating {len(found.deviations)}" if found.deviations else "conforming"
     assert found.verdict == expected, said
     return found

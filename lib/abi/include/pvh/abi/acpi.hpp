@@ -139,6 +139,7 @@ inline constexpr std::uint32_t ACPI_MADT_PCAT_COMPAT = 1u << 0;  // two 8259 as 
 
 inline constexpr std::uint8_t ACPI_MADT_TYPE_LOCAL_APIC = 0;
 inline constexpr std::uint8_t ACPI_MADT_TYPE_IO_APIC = 1;
+inline constexpr std::uint8_t ACPI_MADT_TYPE_INTERRUPT_OVERRIDE = 2;
 inline constexpr std::uint8_t ACPI_MADT_TYPE_LOCAL_APIC_NMI = 4;
 inline constexpr std::uint8_t ACPI_MADT_TYPE_LOCAL_X2APIC = 9;
 inline constexpr std::uint8_t ACPI_MADT_TYPE_LOCAL_X2APIC_NMI = 10;
@@ -161,6 +162,15 @@ struct acpi_madt_io_apic {
   std::uint8_t reserved;
   base::Le32 address;
   base::Le32 global_irq_base;
+};
+
+struct acpi_madt_interrupt_override {
+  std::uint8_t type;
+  std::uint8_t length;
+  std::uint8_t bus;  // 0: ISA
+  std::uint8_t source_irq;
+  base::Le32 global_irq;
+  base::Le16 inti_flags;
 };
 
 struct acpi_madt_local_apic_nmi {
@@ -309,6 +319,16 @@ static_assert(offsetof(acpi_madt_io_apic, address) == 4);
 static_assert(offsetof(acpi_madt_io_apic, global_irq_base) == 8);
 static_assert(std::has_unique_object_representations_v<acpi_madt_io_apic>);
 static_assert(std::is_trivially_copyable_v<acpi_madt_io_apic>);
+
+static_assert(sizeof(acpi_madt_interrupt_override) == 10);
+static_assert(offsetof(acpi_madt_interrupt_override, type) == 0);
+static_assert(offsetof(acpi_madt_interrupt_override, length) == 1);
+static_assert(offsetof(acpi_madt_interrupt_override, bus) == 2);
+static_assert(offsetof(acpi_madt_interrupt_override, source_irq) == 3);
+static_assert(offsetof(acpi_madt_interrupt_override, global_irq) == 4);
+static_assert(offsetof(acpi_madt_interrupt_override, inti_flags) == 8);
+static_assert(std::has_unique_object_representations_v<acpi_madt_interrupt_override>);
+static_assert(std::is_trivially_copyable_v<acpi_madt_interrupt_override>);
 
 static_assert(sizeof(acpi_madt_local_apic_nmi) == 6);
 static_assert(offsetof(acpi_madt_local_apic_nmi, type) == 0);
