@@ -182,7 +182,7 @@ def install(env: dict, *groups) -> subprocess.CompletedProcess:
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
 
-RUN_GROUP = "python3 qemu-system-x86 seabios busybox-static cpio gzip xz-utils"
+RUN_GROUP = "passt python3 qemu-system-x86 seabios busybox-static cpio gzip xz-utils"
 
 
 def test_nothing_missing_means_no_apt(tmp_path):
