@@ -17,7 +17,7 @@ run="passt python3 qemu-system-x86 seabios busybox-static cpio gzip xz-utils"
 
 # What the tests need besides: the second compiler with its sanitizers, formatter and linter, and the test runners.
 test="git gdb clang-19 libclang-rt-19-dev clang-tidy-19 clang-format-19 acpica-tools gcovr
-      bzip2 lzop lz4 zstd
+      bzip2 lzop lz4 zstd mmdebstrap e2fsprogs uidmap
       python3-pytest python3-pytest-xdist python3-pytest-timeout"
 
 fail() {
