@@ -4,7 +4,13 @@
 
 # What a kernel links: as every kernel is compiled, small, and in sections of their own, so that a kernel is no larger
 # than what it uses.
-set(PVH_FREESTANDING_FLAGS -Oz -ffunction-sections -fdata-sections -fcf-protection=none)
+# clang's -Oz calls functions that a kernel does not have, for shifts of 64 bits and for what -Os compiles in place.
+if(CMAKE_CXX_COMPILER_ID STREQUAL GNU)
+  set(PVH_SMALLEST -Oz)
+else()
+  set(PVH_SMALLEST -Os)
+endif()
+set(PVH_FREESTANDING_FLAGS ${PVH_SMALLEST} -ffunction-sections -fdata-sections -fcf-protection=none)
 
 # pvh_library(NAME [FREESTANDING] SOURCES ... [KERNEL32 ...] [KERNEL64 ...] [PUBLIC targets...] [PRIVATE targets...])
 # makes pvh_NAME (alias pvh::NAME). FREESTANDING makes its twins pvh_NAME_freestanding and pvh_NAME_freestanding32 from
