@@ -2,7 +2,7 @@
 # A thin front: each target installs what is missing, then calls one tool. The build itself is CMake's (CMakePresets.json).
 JOBS ?= $(shell nproc)
 SECONDS ?= 60
-LIMIT ?= 3600
+LIMIT ?= 4800
 PREFIX ?= /usr/local
 DESTDIR ?=
 
@@ -11,7 +11,7 @@ DESTDIR ?=
 
 help:
 	@echo "make demo       boot Debian's own kernel to a shell in our monitor"
-	@echo "make test       build, check and test everything (LIMIT=3600 seconds at most)"
+	@echo "make test       build, check and test everything (LIMIT=4800 seconds at most)"
 	@echo "make release    build/release/bin/pvh: g++, optimised, static"
 	@echo "make dev        g++ debug build     make asan, make tsan   clang with sanitizers"
 	@echo "make coverage   unit tests under gcov; base, abi, memory_map and loader must reach 90 %"
