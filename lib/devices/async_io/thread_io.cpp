@@ -19,9 +19,6 @@
 #include <pvh/devices/async_io.hpp>
 
 namespace pvh::devices {
-namespace {
-
-constexpr std::size_t kThreads = 4;
 
 std::int64_t perform(const FileOperation& operation) {
   const auto offset = static_cast<off_t>(operation.offset);
@@ -44,6 +41,10 @@ std::int64_t perform(const FileOperation& operation) {
   }
   return result < 0 ? -std::int64_t{errno} : result;
 }
+
+namespace {
+
+constexpr std::size_t kThreads = 4;
 
 class ThreadIo final : public AsyncIo {
  public:

@@ -3,9 +3,7 @@
 // says, or wait until it lets them go.
 #pragma once
 
-#include <fcntl.h>
 #include <sys/epoll.h>
-#include <unistd.h>
 
 #include <cerrno>
 #include <deque>
@@ -57,25 +55,7 @@ class FakeIo final : public AsyncIo {
         return *result;
       }
     }
-    const auto offset = static_cast<off_t>(operation.offset);
-    const auto count = static_cast<int>(operation.buffers.size());
-    std::int64_t result = 0;
-    switch (operation.kind) {
-      case FileOperation::Kind::kRead:
-        result = ::preadv2(operation.fd, operation.buffers.data(), count, offset, operation.flags);
-        break;
-      case FileOperation::Kind::kWrite:
-        result = ::pwritev2(operation.fd, operation.buffers.data(), count, offset, operation.flags);
-        break;
-      case FileOperation::Kind::kSync:
-        result = ::fdatasync(operation.fd);
-        break;
-      case FileOperation::Kind::kFallocate:
-        result =
-            ::fallocate(operation.fd, operation.flags, offset, static_cast<off_t>(operation.size));
-        break;
-    }
-    return result < 0 ? -std::int64_t{errno} : result;
+    return devices::perform(operation);
   }
   void collect() {
     bell_.clear();

@@ -115,6 +115,15 @@ std::size_t copy_to(const std::vector<iovec>& buffers, std::uint64_t offset, bas
                         });
 }
 
+void take_part(const std::vector<iovec>& buffers, std::uint64_t offset, std::uint64_t size,
+               std::vector<iovec>& part) {
+  part.clear();
+  for_each_piece(buffers, offset, size,
+                 [&part](std::byte* piece, std::size_t /*done*/, std::size_t length) {
+                   part.push_back({piece, length});
+                 });
+}
+
 std::expected<Queue, QueueFault> Queue::create(guest_memory::GuestMemory& memory,
                                                const QueueSetup& setup, std::uint16_t most) {
   if (!base::is_power_of_two(setup.size) || setup.size > most) {

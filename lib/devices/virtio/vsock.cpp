@@ -62,34 +62,14 @@ bool is_stale(const sockaddr_un& address) {
   return socket && connect_to(socket, address) != 0 && errno == ECONNREFUSED;
 }
 
-// Of `buffers`, at most `size` bytes behind the first `skip`.
-std::vector<iovec> part_of(const std::vector<iovec>& buffers, std::uint64_t skip,
-                           std::uint64_t size) {
-  std::vector<iovec> part;
-  for (const iovec& buffer : buffers) {
-    if (skip >= buffer.iov_len) {
-      skip -= buffer.iov_len;
-      continue;
-    }
-    const std::size_t length = std::min<std::uint64_t>(buffer.iov_len - skip, size);
-    if (length == 0) {
-      break;
-    }
-    part.push_back({static_cast<std::byte*>(buffer.iov_base) + skip, length});
-    size -= length;
-    skip = 0;
-  }
-  return part;
-}
-
-ssize_t send_some(int fd, std::vector<iovec> buffers) {
+ssize_t send_some(int fd, std::vector<iovec>& buffers) {
   msghdr message{};
   message.msg_iov = buffers.data();
   message.msg_iovlen = buffers.size();
   return ::sendmsg(fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
-ssize_t receive_some(int fd, std::vector<iovec> buffers) {
+ssize_t receive_some(int fd, std::vector<iovec>& buffers) {
   msghdr message{};
   message.msg_iov = buffers.data();
   message.msg_iovlen = buffers.size();
@@ -423,7 +403,8 @@ void Vsock::take_data(Connection& connection, const Chain& chain, std::uint32_t 
   }
   std::size_t done = 0;
   if (connection.pending.empty() && length != 0) {
-    const ssize_t sent = send_some(connection.fd.get(), part_of(chain.readable, kHeader, length));
+    take_part(chain.readable, kHeader, length, part_);
+    const ssize_t sent = send_some(connection.fd.get(), part_);
     if (sent < 0 && !would_block()) {
       want_send(connection, kWantReset);  // nobody reads there any more
       return;
@@ -450,8 +431,8 @@ void Vsock::take_shutdown(Connection& connection, std::uint32_t flags) {
 // What came from the guest goes on to the host as far as it is taken.
 void Vsock::flush(Connection& connection) {
   while (!connection.pending.empty()) {
-    const ssize_t sent =
-        send_some(connection.fd.get(), {{connection.pending.data(), connection.pending.size()}});
+    part_.assign({{connection.pending.data(), connection.pending.size()}});
+    const ssize_t sent = send_some(connection.fd.get(), part_);
     if (sent < 0 && would_block()) {
       return;
     }
@@ -606,8 +587,8 @@ std::optional<std::size_t> Vsock::send_of(Connection& connection, const Chain& c
         std::min<std::uint64_t>({connection.credit(), chain.writable_bytes - kHeader, kBuffer});
     // A buffer for a header alone takes no data; asking the socket for 0 bytes would look like its
     // end.
-    const ssize_t got =
-        room == 0 ? -1 : receive_some(connection.fd.get(), part_of(chain.writable, kHeader, room));
+    take_part(chain.writable, kHeader, room, part_);
+    const ssize_t got = room == 0 ? -1 : receive_some(connection.fd.get(), part_);
     if (got > 0) {
       connection.sent += static_cast<std::uint32_t>(got);
       put_header(chain, connection, abi::VIRTIO_VSOCK_OP_RW, 0, static_cast<std::uint32_t>(got));

@@ -36,25 +36,6 @@ constexpr const char* kCannotRead = "cannot be read";
 constexpr const char* kCannotWrite = "cannot be written";
 constexpr const char* kCannotFlush = "cannot be flushed";
 
-// `size` bytes of `buffers` from `offset` on, as far as they go.
-void take_buffers(const std::vector<iovec>& buffers, std::uint64_t offset, std::uint64_t size,
-                  std::vector<iovec>& out) {
-  out.clear();
-  for (const iovec& buffer : buffers) {
-    if (offset >= buffer.iov_len) {
-      offset -= buffer.iov_len;
-      continue;
-    }
-    const std::uint64_t length = std::min(size, buffer.iov_len - offset);
-    if (length == 0) {
-      return;
-    }
-    out.push_back({static_cast<std::byte*>(buffer.iov_base) + offset, length});
-    size -= length;
-    offset = 0;
-  }
-}
-
 bool is_unsupported(int error) {
   // EINVAL: a block device whose blocks are larger than the piece.
   return error == EOPNOTSUPP || error == ENOSYS || error == ENODEV || error == EINVAL;
@@ -309,10 +290,9 @@ void Blk::prepare_transfer(Request& request, const Extent& left) {
     fd = place.fd;
   }
   if (reads) {
-    take_buffers(request.chain.writable, request.done, size, request.buffers);
+    take_part(request.chain.writable, request.done, size, request.buffers);
   } else {
-    take_buffers(request.chain.readable, sizeof(virtio_blk_req) + request.done, size,
-                 request.buffers);
+    take_part(request.chain.readable, sizeof(virtio_blk_req) + request.done, size, request.buffers);
   }
   request.operation = {
       .kind = reads ? FileOperation::Kind::kRead : FileOperation::Kind::kWrite,

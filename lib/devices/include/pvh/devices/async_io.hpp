@@ -32,6 +32,9 @@ struct FileOperation {
   int flags = 0;
 };
 
+// Does it now, and waits for it: the number of bytes, or -errno. From any thread.
+[[nodiscard]] std::int64_t perform(const FileOperation& operation);
+
 // From the loop's thread, or while the loop does not run.
 class AsyncIo {
  public:

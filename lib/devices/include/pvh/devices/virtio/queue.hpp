@@ -52,6 +52,9 @@ struct Chain {
 std::size_t copy_from(const std::vector<iovec>& buffers, std::uint64_t offset,
                       base::MutableBytes out);
 std::size_t copy_to(const std::vector<iovec>& buffers, std::uint64_t offset, base::Bytes in);
+// `size` bytes of the buffers from `offset` on, as far as they go, in `part`.
+void take_part(const std::vector<iovec>& buffers, std::uint64_t offset, std::uint64_t size,
+               std::vector<iovec>& part);
 
 // A chain to give back, and how many bytes the device wrote into it.
 struct Used {

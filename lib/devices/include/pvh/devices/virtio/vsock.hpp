@@ -95,6 +95,7 @@ class Vsock final : public Backend {
   EventLoop::Watch listener_watch_;
   std::optional<Activation> active_;
   Chain chain_;
+  std::vector<iovec> part_;  // of what a socket gives or takes; kept for its room
   std::map<int, std::unique_ptr<Greeting>> greetings_;  // by descriptor
   std::map<Key, std::unique_ptr<Connection>> connections_;
   std::deque<Key> ready_;                       // those with something for the guest
