@@ -2,6 +2,7 @@
 #include <poll.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -56,10 +57,16 @@ int connect_to(const base::Fd& socket, const sockaddr_un& address) {
   return ::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address));
 }
 
+// Anything else than a socket is somebody's file, and stays.
+bool is_socket(const sockaddr_un& address) {
+  struct stat status{};
+  return ::lstat(address.sun_path, &status) == 0 && S_ISSOCK(status.st_mode);
+}
+
 // A name that nobody listens at any more: left by a process that was killed.
 bool is_stale(const sockaddr_un& address) {
   const base::Fd socket = unix_socket();
-  return socket && connect_to(socket, address) != 0 && errno == ECONNREFUSED;
+  return is_socket(address) && socket && connect_to(socket, address) != 0 && errno == ECONNREFUSED;
 }
 
 ssize_t send_some(int fd, std::vector<iovec>& buffers) {
@@ -145,6 +152,8 @@ base::Explanation explain(VsockError code) {
       return {"the path of a Unix socket must be shorter", "at most 96 bytes"};
     case VsockError::kInUse:
       return {"another process listens there", "name another path"};
+    case VsockError::kNotASocket:
+      return {"something is there that is no socket", "name another path"};
     case VsockError::kNoSocket:
       return {"a Unix socket cannot be made", ""};
   }
@@ -173,7 +182,10 @@ std::expected<std::unique_ptr<Vsock>, VsockFault> Vsock::create(EventLoop& loop,
     bound = bind();
   }
   if (bound != 0) {
-    return errno == EADDRINUSE ? fault(VsockError::kInUse, 0) : fault(VsockError::kNoSocket, errno);
+    if (errno != EADDRINUSE) {
+      return fault(VsockError::kNoSocket, errno);
+    }
+    return fault(is_socket(*address) ? VsockError::kInUse : VsockError::kNotASocket, 0);
   }
   if (::listen(listener.get(), SOMAXCONN) != 0) {
     return fault(VsockError::kNoSocket, errno);

@@ -6,6 +6,7 @@
 
 #include <cstring>
 #include <filesystem>
+#include <fstream>
 #include <optional>
 #include <string>
 #include <vector>
@@ -425,6 +426,11 @@ TEST_F(VsockTest, ANameInUseIsRefusedAndAStaleOneTaken) {
   ASSERT_TRUE(std::filesystem::exists(other));
   EXPECT_TRUE(Vsock::create(*loop, kCid, other));
   EXPECT_FALSE(std::filesystem::exists(other)) << "taken away at the end";
+  const std::string file = folder + "/file";
+  std::ofstream(file) << "somebody's";
+  EXPECT_EQ(Vsock::create(*loop, kCid, file).error().code, VsockError::kNotASocket);
+  EXPECT_EQ(std::filesystem::file_size(file), 10u) << "and it is still there";
+  EXPECT_EQ(Vsock::create(*loop, kCid, folder).error().code, VsockError::kNotASocket);
   EXPECT_EQ(Vsock::create(*loop, kCid, std::string(100, 'x')).error().code, VsockError::kBadPath);
   EXPECT_EQ(Vsock::create(*loop, kCid, folder + "/no/such").error().code, VsockError::kNoSocket);
 }

@@ -32,9 +32,10 @@
 namespace pvh::devices::virtio {
 
 enum class VsockError {
-  kBadPath,   // longer than a Unix socket's name may be, with the port behind it
-  kInUse,     // another process listens there
-  kNoSocket,  // it cannot be made
+  kBadPath,     // longer than a Unix socket's name may be, with the port behind it
+  kInUse,       // another process listens there
+  kNotASocket,  // a file or a folder is there
+  kNoSocket,    // it cannot be made
 };
 
 [[nodiscard]] base::Explanation explain(VsockError code);
