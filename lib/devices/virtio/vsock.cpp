@@ -235,10 +235,21 @@ void Vsock::notify(std::size_t queue) {
   if (!active_) {
     return;
   }
-  if (queue == kTransmit && !serve(active_->queues[kTransmit], *active_->driver, chain_,
-                                   [this](const Chain& chain) { return take_packet(chain); })) {
-    reset();
-    return;
+  if (queue == kTransmit) {
+    Queue& packets = active_->queues[kTransmit];
+    const bool fine = serve(packets, *active_->driver, chain_, [&](const Chain& chain) {
+      if (refusals_.size() >= kMostRefusals) {
+        return false;  // until the guest has taken those
+      }
+      take_packet(chain);
+      // Not before its bytes were read: the driver may have another use for the buffer at once.
+      packets.push(chain.head, 0);
+      return true;
+    });
+    if (!fine) {
+      reset();
+      return;
+    }
   }
   if (queue != kEvent) {
     send_waiting();
@@ -319,15 +330,10 @@ void Vsock::socket_ready(const Key& key, std::uint32_t events) {
 
 // ---- from the guest
 
-bool Vsock::take_packet(const Chain& chain) {
-  if (refusals_.size() >= kMostRefusals) {
-    return false;  // until the guest has taken those
-  }
+void Vsock::take_packet(const Chain& chain) {
   std::array<std::byte, kHeader> bytes;
-  const bool whole = copy_from(chain.readable, 0, bytes) == kHeader;
-  active_->queues[kTransmit].push(chain.head, 0);
-  if (!whole) {
-    return true;  // what has no header is nobody's
+  if (copy_from(chain.readable, 0, bytes) != kHeader) {
+    return;  // what has no header is nobody's
   }
   const auto header = std::bit_cast<abi::virtio_vsock_hdr>(bytes);
   const std::uint16_t op = header.op.get();
@@ -338,7 +344,7 @@ bool Vsock::take_packet(const Chain& chain) {
                               header.type.get() == abi::VIRTIO_VSOCK_TYPE_STREAM;
   if (!addressed_well || header.len.get() > chain.readable_bytes - kHeader) {
     refuse(header);
-    return true;
+    return;
   }
   if (found == connections_.end()) {
     if (op == abi::VIRTIO_VSOCK_OP_REQUEST) {
@@ -346,7 +352,7 @@ bool Vsock::take_packet(const Chain& chain) {
     } else if (op != abi::VIRTIO_VSOCK_OP_RST) {
       refuse(header);
     }
-    return true;
+    return;
   }
   Connection& connection = *found->second;
   connection.peer_buf_alloc = header.buf_alloc.get();
@@ -355,7 +361,7 @@ bool Vsock::take_packet(const Chain& chain) {
     case abi::VIRTIO_VSOCK_OP_RESPONSE:
       if (connection.open || !connection.from_host) {
         want_send(connection, kWantReset);
-        return true;
+        return;
       }
       connection.open = true;
       {
@@ -369,11 +375,11 @@ bool Vsock::take_packet(const Chain& chain) {
       break;
     case abi::VIRTIO_VSOCK_OP_SHUTDOWN:
       take_shutdown(connection, header.flags.get());
-      return true;
+      return;
     case abi::VIRTIO_VSOCK_OP_RST:
       connection.reset_by_guest = true;
       close_if_done(connection);
-      return true;
+      return;
     case abi::VIRTIO_VSOCK_OP_CREDIT_REQUEST:
       want_send(connection, kWantCredit);
       break;
@@ -381,11 +387,10 @@ bool Vsock::take_packet(const Chain& chain) {
       break;
     default:
       want_send(connection, kWantReset);
-      return true;
+      return;
   }
   want_send(connection, 0);  // there may be credit now
   update_watch(connection);
-  return true;
 }
 
 void Vsock::take_request(const abi::virtio_vsock_hdr& header) {

@@ -4,11 +4,14 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <atomic>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <optional>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -224,6 +227,40 @@ TEST_F(VsockTest, ClosesTheClientWhenTheGuestRefuses) {
   const auto request = receive();
   send(abi::VIRTIO_VSOCK_OP_RST, request->header.src_port.get());
   EXPECT_EQ(read(client), "<end>");
+}
+
+// A driver may put something else into a buffer as soon as it has it back. This one lies in wait.
+TEST_F(VsockTest, GivesABufferBackWhenItHasReadIt) {
+  constexpr std::uint32_t kSize = 32 << 10;
+  const base::Fd server = open_from_guest(80);
+  const std::uint64_t header = driver->memory.put_value(
+      abi::virtio_vsock_hdr{Le64(kCid), Le64(2), Le32(kGuestPort), Le32(80), Le32(kSize),
+                            Le16(abi::VIRTIO_VSOCK_TYPE_STREAM), Le16(abi::VIRTIO_VSOCK_OP_RW),
+                            Le32(0), Le32(buf_alloc), Le32(0)});
+  const std::uint64_t payload = driver->memory.take(kSize);
+  const auto bytes = *driver->memory.memory().slice(base::PhysAddr(payload), base::ByteSize(kSize));
+  auto* const used_index = reinterpret_cast<std::uint16_t*>(
+      driver->memory.memory()
+          .slice(base::PhysAddr(tx->setup().device_area.value() + 2), base::ByteSize(2))
+          ->data());
+  for (int round = 0; round < 200; ++round) {
+    std::ranges::fill(bytes, std::byte{'a'});
+    const std::uint16_t before = *used_index;
+    std::atomic<bool> waits = false;
+    std::jthread overwriter([&] {
+      waits = true;
+      while (std::atomic_ref(*used_index).load(std::memory_order_acquire) == before) {
+      }
+      std::ranges::fill(bytes, std::byte{'b'});
+    });
+    while (!waits) {
+    }
+    tx->add({{header, kHeader, false}, {payload, kSize, false}});
+    driver->ring(1);
+    overwriter.join();
+    ASSERT_EQ(read(server), std::string(kSize, 'a')) << round;
+    (void)receive();  // its credit
+  }
 }
 
 TEST_F(VsockTest, CarriesAConnectionFromTheGuest) {

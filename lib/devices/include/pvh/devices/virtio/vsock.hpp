@@ -72,7 +72,7 @@ class Vsock final : public Backend {
   void read_greeting(int fd);
   void socket_ready(const Key& key, std::uint32_t events);
   // From the guest.
-  [[nodiscard]] bool take_packet(const Chain& chain);
+  void take_packet(const Chain& chain);
   void take_request(const abi::virtio_vsock_hdr& header);
   void take_data(Connection& connection, const Chain& chain, std::uint32_t length);
   void take_shutdown(Connection& connection, std::uint32_t flags);
