@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: BSD-2-Clause
-# In the lab, for tests/disk_test.py: PVH KERNEL INITRD disks|numbers
+# In the lab, for tests/disk_test.py: PVH KERNEL INITRD
 pvh=$1 kernel=$2 initrd=$3
 cd /tmp || exit
 
@@ -14,52 +14,24 @@ wait_for() {
 }
 run() { "$pvh" run "$kernel" --initrd "$initrd" --console file=console --timeout 60 "$@"; }
 
-disks() {
-    for name in plain ro base short; do
-        dd if=/dev/urandom of=$name.img bs=1M count=4 2>/dev/null
-        echo "HOST-BEFORE-$name $(sha256sum <$name.img)"
-    done
-    mkdir small
-    mount -t tmpfs -o size=2M tmpfs small
-    truncate -s 8M small/full.img
-    (wait_for SHORTEN && truncate -s 100K short.img) &
-    run --disk plain.img --disk ro.img,ro --disk base.img,snapshot,id=the-serial --disk small/full.img \
-        --disk short.img,iops=5000 --disk /dev/vda,snapshot -- console=ttyS0 quiet pvh.test=script
-    echo "STATUS $?"
-    cat console
-    echo "HOST-DEVICE $(dd if=/dev/vda bs=64k count=16 2>/dev/null | sha256sum)"
-    echo "HOST-DEVICE-SIZE $(cat /sys/block/vda/size)"
-    for name in plain ro base; do
-        echo "HOST-AFTER-$name $(sha256sum <$name.img)"
-    done
-    # Nothing is left of a snapshot, nor of a lock.
-    ls -A /var/tmp
-}
-
-numbers() {
-    for round in 1 2 3; do
-        rm -f numbers.img console
-        truncate -s 16M numbers.img
-        : >console
-        run --disk numbers.img -- console=ttyS0 quiet pvh.test=script test.disk=numbers &
-        monitor=$!
-        wait_for "NUMBER $((round * 17))"
-        if [ $round = 1 ]; then
-            run --disk numbers.img -- console=ttyS0
-            echo "LOCKED $?"
-        fi
-        kill -9 $monitor
-        wait $monitor
-        told=$(sed -n 's/^NUMBER \([0-9]*\)\r*$/\1/p' console | tail -n 1)
-        lost=0
-        for number in $(seq 1 "$told"); do
-            found=$(dd if=numbers.img bs=4k skip="$number" count=1 2>/dev/null | tr -d ' ')
-            [ "$found" = "$number" ] || lost=$((lost + 1))
-        done
-        echo "ROUND $round TOLD $told LOST $lost"
-    done
-}
-
 mkdir -p /var/tmp
 : >console
-$4
+for name in plain ro base short; do
+    dd if=/dev/urandom of=$name.img bs=1M count=4 2>/dev/null
+    echo "HOST-BEFORE-$name $(sha256sum <$name.img)"
+done
+mkdir small
+mount -t tmpfs -o size=2M tmpfs small
+truncate -s 8M small/full.img
+(wait_for SHORTEN && truncate -s 100K short.img) &
+run --disk plain.img --disk ro.img,ro --disk base.img,snapshot,id=the-serial --disk small/full.img \
+    --disk short.img,iops=5000 --disk /dev/vda,snapshot -- console=ttyS0 quiet pvh.test=script
+echo "STATUS $?"
+cat console
+echo "HOST-DEVICE $(dd if=/dev/vda bs=64k count=16 2>/dev/null | sha256sum)"
+echo "HOST-DEVICE-SIZE $(cat /sys/block/vda/size)"
+for name in plain ro base; do
+    echo "HOST-AFTER-$name $(sha256sum <$name.img)"
+done
+# Nothing is left of a snapshot, nor of a lock.
+ls -A /var/tmp
