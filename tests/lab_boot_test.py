@@ -95,16 +95,6 @@ def test_every_way_for_linux_to_end_is_status_0(linux, mode):
     assert ended.stderr == "", ended
 
 
-@pytest.mark.parametrize("shape", ["qemu", "qboot", "firecracker", "cloud-hypervisor", "xen"])
-def test_linux_boots_on_every_peers_map(linux, shape):
-    ended = linux("cloud-amd64-vmlinux", "report", "-m", "512M", "-c", "2", "--memmap", shape)
-    assert report_of(ended).number(r"^CPUS (\d+)") == 2
-
-
-def test_linux_takes_nothing_for_granted_that_the_protocol_leaves_open(linux):
-    report_of(linux("cloud-amd64-vmlinux", "report", "-m", "512M", "--poison"))
-
-
 def test_nothing_waits_for_an_absent_device(linux):
     """The clock, the keyboard controller, the timers: seconds are lost at boot where one is half there."""
     report = report_of(linux("cloud-amd64-vmlinux", "report", "-m", "512M"))
