@@ -1,9 +1,10 @@
 #!/bin/sh
 # SPDX-License-Identifier: BSD-2-Clause
-# In the lab, for debian_test.py: PVH KERNEL INITRD DISK. Logs in on the console as a user does, by typing.
+# In the lab, for debian_test.py: PVH KERNEL INITRD DISK [OPTION...]. Logs in on the console as a user does, by typing.
 pvh=$1 kernel=$2 initrd=$3 disk=$4
+shift 4
 mkdir -p /www /var/tmp
-dd if=/dev/urandom of=/www/data bs=1M count=4 2>/dev/null
+dd if=/dev/urandom of=/www/data bs=1M count=64 2>/dev/null
 echo "HOST-SUM $(sha256sum </www/data)"
 httpd -p 127.0.0.1:8000 -h /www
 : >/console
@@ -29,15 +30,15 @@ type_to_guest() {
     seen 'STATE-[a-z]' 90
     # The gateway is the host's loopback.
     printf 'busybox wget -q -O /root/data http://10.0.2.2:8000/data; echo "GUEST-SUM" $(sha256sum </root/data)\r'
-    seen 'GUEST-SUM [0-9a-f]' 60
+    seen 'GUEST-SUM [0-9a-f]' 150
     printf 'mv /root/data /srv/www/answer; echo SERVED-$((6 * 7))\r'
     seen 'SERVED-42' 30
     fetch >/back
     kill -TERM "$(cat /monitor)"
     seen 'Power down' 60
 }
-type_to_guest | sh -c 'echo $$ >/monitor; exec "$@"' sh "$pvh" run "$kernel" --initrd "$initrd" -m 1G --disk "$disk,snapshot" \
-    --net user,hostfwd=tcp:127.0.0.1:8080-80 --timeout 280 -- console=ttyS0 root=/dev/vda rw quiet >/console
+type_to_guest | sh -c 'echo $$ >/monitor; exec "$@"' sh "$pvh" run "$kernel" "$@" --initrd "$initrd" -m 1G --disk "$disk,snapshot" \
+    --net user,hostfwd=tcp:127.0.0.1:8080-80 --timeout 480 -- console=ttyS0 root=/dev/vda rw quiet >/console
 echo "STATUS $?"
 echo "BACK-SUM $(sha256sum </back)"
 cat /console
