@@ -27,7 +27,8 @@ def text(pvh, lab_paths, tmp_path_factory) -> str:
     subprocess.run([pvh, "extract", folder / "vmlinuz", "-o", kernel], check=True, timeout=60)
     files = [kernel, folder / "initrd.img", folder / "rootfs.img"]
     brought = [word for file in [pvh, *PASST] for word in ("--file", file)]
-    ended = run([LAB, "run", "--hold", "--timeout", "500", *brought, "--", "sh", HOST, pvh, *files, *os.environ.get("PVH_DEBIAN", "").split()], limit=1050)
+    options = os.environ.get("PVH_DEBIAN", "").split()
+    ended = run([LAB, "run", "--hold", "--timeout", "500", *brought, "--", "sh", HOST, pvh, *files, *options], limit=1050)
     print(ended)
     assert ended.status == 0, ended
     return re.sub(r"\x1b\[[?\d;]*[A-Za-z]|\r", "", ended.stdout.decode(errors="replace"))

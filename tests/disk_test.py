@@ -39,6 +39,7 @@ def test_a_guest_reads_and_writes_its_disks_and_sees_errors_where_the_host_has_t
 
     assert said["READ"] == said["HOST-BEFORE-plain"]
     assert said["FILE"] == str(48 << 16)
+    assert said["VERIFIED"] == "64"
     assert said["WRITTEN"] == said["HOST-AFTER-plain"] != said["HOST-BEFORE-plain"]
 
     assert said["RO-READ"] == said["HOST-BEFORE-ro"] == said["HOST-AFTER-ro"]

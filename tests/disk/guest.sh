@@ -23,6 +23,17 @@ forget
 mount -t ext2 /dev/vda /mnt
 test "$before" = "$(sum_of /mnt/file)" && echo "FILE $(wc -c </mnt/file)"
 umount /mnt
+# Blocks in no order, each durable before the next; every one is what was written there last.
+for number in $(seq 64); do
+    printf '%4096d' "$number" | dd of=/dev/vda bs=4k seek=$((number * 919 % 1000)) conv=notrunc,fsync 2>/dev/null
+done
+forget
+right=0
+for number in $(seq 64); do
+    found=$(dd if=/dev/vda bs=4k skip=$((number * 919 % 1000)) count=1 2>/dev/null | tr -d ' ')
+    [ "$found" = "$number" ] && right=$((right + 1))
+done
+echo "VERIFIED $right"
 forget
 echo "WRITTEN $(sum_of /dev/vda)"
 
