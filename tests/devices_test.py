@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""A machine with every device at once, in the lab: processors, memory above 4 GiB, disks, vsock, balloon, rng."""
+"""A machine with every device at once, in the lab: processors, memory above 4 GiB, disks, network, vsock, balloon, rng."""
 import re
 from pathlib import Path
 
 import pytest
 
 from conftest import LAB, build_dir
+from net_test import PASST
 from running import Ended, run
 
 SCRIPTS = Path(__file__).resolve().parent / "devices"
@@ -22,7 +23,8 @@ def tool() -> Path:
 @pytest.fixture(scope="module")
 def machine(pvh, images, scripted_initrd, tool) -> Ended:
     initrd = scripted_initrd(SCRIPTS / "guest.sh", tool)
-    ended = run([LAB, "run", "--hold", "--timeout", "130", "--file", pvh, "--", "sh", SCRIPTS / "host.sh", pvh,
+    brought = [word for file in [pvh, *PASST] for word in ("--file", file)]
+    ended = run([LAB, "run", "--hold", "--timeout", "130", *brought, "--", "sh", SCRIPTS / "host.sh", pvh,
                  images["cloud-amd64-vmlinux"], initrd, tool], limit=290)
     print(ended.stdout.decode(errors="replace"), ended.stderr)
     assert ended.status == 0, ended
@@ -40,6 +42,7 @@ def test_the_guest_has_what_was_asked_for(said):
     assert 5.5 < int(said["MEMTOTAL"]) / 2**20 < 6
     assert said["DISKS"] == "8192 8192"
     assert said["RNG"] == "virtio_rng.0 16"
+    assert said["FETCHED"] == said["PAGE"]
 
 
 def test_vsock_connects_both_ways_and_refuses_both_ways(said):

@@ -14,12 +14,16 @@ wait_for() {
 }
 resident() { awk '/^VmRSS:/ { print $2 }' "/proc/$1/status"; }
 
+mkdir /www
+dd if=/dev/urandom of=/www/page bs=1k count=1024 2>/dev/null
+httpd -p 127.0.0.1:8000 -h /www
+echo "PAGE $(md5sum </www/page)"
 truncate -s 4M a.img b.img
 "$tool" serve /tmp/vsock_2000 &
 server=$!
 : >console
 "$pvh" run "$kernel" --initrd "$initrd" -m 6G -c 4 --disk a.img --disk b.img,snapshot --vsock cid=5,uds=/tmp/vsock --balloon \
-    --console file=console --timeout 100 -- console=ttyS0 quiet pvh.test=script &
+    --net user --console file=console --timeout 100 -- console=ttyS0 quiet pvh.test=script &
 monitor=$!
 wait_for LISTENING
 echo "TO-GUEST $("$tool" host /tmp/vsock 1000 3000000)"
