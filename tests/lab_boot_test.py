@@ -95,6 +95,16 @@ def test_every_way_for_linux_to_end_is_status_0(linux, mode):
     assert ended.stderr == "", ended
 
 
+def test_what_is_typed_before_the_guest_listens_arrives_whole(pvh, images, lab_paths, tmp_path):
+    typed = tmp_path / "typed"
+    typed.write_text("echo typed-$((6 * 7))\nexit\n")
+    command = [pvh, "run", images["cloud-amd64-vmlinux"], "--initrd", lab_paths["l2-initrd"], "--", "console=ttyS0", "quiet"]
+    with typed.open() as keys:
+        ended = run([LAB, "run", "--timeout", "60", "--pvh", pvh, "--", *command], limit=90, stdin=keys)
+    assert ended.status == 0, ended
+    assert b"typed-42" in ended.stdout, ended
+
+
 def test_nothing_waits_for_an_absent_device(linux):
     """The clock, the keyboard controller, the timers: seconds are lost at boot where one is half there."""
     report = report_of(linux("cloud-amd64-vmlinux", "report", "-m", "512M"))

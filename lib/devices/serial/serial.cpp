@@ -247,8 +247,10 @@ void Serial::write_ier(std::uint8_t value) {
 
 void Serial::write_fcr(std::uint8_t value) {
   const bool enable = (value & kFcrEnable) != 0;
-  const bool switched = ((value ^ fcr_) & kFcrEnable) != 0;
-  if (switched || (enable && (value & kFcrClearReceiver) != 0)) {
+  // The real part also clears the receiver when the FIFO is switched on. Linux allows the interrupt
+  // before that: the byte that came in between would be lost.
+  const bool switched_off = !enable && (fcr_ & kFcrEnable) != 0;
+  if (switched_off || (enable && (value & kFcrClearReceiver) != 0)) {
     clear_receiver();
   }
   fcr_ = enable ? low_byte(value & (unsigned{kFcrEnable} | kFcrTriggerMask)) : std::uint8_t{0};
@@ -296,7 +298,10 @@ std::size_t Serial::capacity() const {
 }
 
 std::size_t Serial::free_room() const {
-  const bool ready = (mcr_ & kMcrRts) != 0 || (ier_ & kIerReceive) != 0;
+  // Without OUT2 the receive interrupt reaches nobody: then it is a driver that looks which bits
+  // there are, and reads or clears the receiver before it is ready.
+  const bool interrupted = (ier_ & kIerReceive) != 0 && (mcr_ & kMcrOut2) != 0;
+  const bool ready = (mcr_ & kMcrRts) != 0 || interrupted;
   const bool looped = (mcr_ & kMcrLoop) != 0;  // the outside is disconnected
   return ready && !looped ? capacity() - fifo_count_ : 0;
 }

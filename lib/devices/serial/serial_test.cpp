@@ -295,8 +295,23 @@ TEST_F(SerialTest, TakesNothingBeforeTheGuestIsReady) {
   EXPECT_EQ(serial.room(), 16u);
 }
 
+// Linux tells an XScale from a 16550A like this, twice a boot, and clears the FIFO later.
+TEST_F(SerialTest, TakesNothingWhileADriverLooksWhichInterruptsThereAre) {
+  out(kMcr, 0x01);  // DTR: the console's
+  EXPECT_EQ(receive("early"), 0u);
+  out(kIer, 0x0f);
+  EXPECT_EQ(in(kIer), 0x0f);
+  EXPECT_EQ(input.calls, 0);
+  EXPECT_EQ(receive("early"), 0u);
+  out(kIer, 0x00);
+  out(kMcr, 0x0b);
+  EXPECT_EQ(input.calls, 1);
+  EXPECT_EQ(receive("early"), 1u);
+}
+
 TEST_F(SerialTest, TakesInputForADriverThatRaisesNoRts) {
   out(kIer, 0x01);
+  out(kMcr, 0x08);  // OUT2
   EXPECT_EQ(serial.room(), 1u);
   EXPECT_EQ(receive("ab"), 1u);
   EXPECT_EQ(in(kIir), 0x04);
@@ -329,7 +344,18 @@ TEST_F(SerialTest, WakesTheInputWhenTheGuestDropsTheFifo) {
   EXPECT_EQ(drain(), "");
 }
 
-TEST_F(SerialTest, ClearsTheFifoWhenItIsSwitched) {
+// Linux allows the interrupt and then switches the FIFO on, twice.
+TEST_F(SerialTest, KeepsTheByteThatCameBeforeTheFifo) {
+  out(kMcr, 0x09);
+  out(kIer, 0x05);
+  EXPECT_EQ(receive("ab"), 1u);
+  out(kFcr, 0x01);
+  out(kFcr, 0x81);
+  EXPECT_EQ(receive("b"), 1u);
+  EXPECT_EQ(drain(), "ab");
+}
+
+TEST_F(SerialTest, ClearsTheFifoWhenItIsSwitchedOff) {
   open();
   EXPECT_EQ(receive("ab"), 2u);
   out(kFcr, 0x00);

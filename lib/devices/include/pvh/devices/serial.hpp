@@ -7,9 +7,9 @@
 // real part does once the byte has left.
 //
 // Reception is a FIFO of 16 bytes (1 while the guest has it switched off). Nobody sends to a UART
-// that has not raised RTS or enabled its receive interrupt: until then room() is 0, and what is
-// typed ahead waits on the host instead of in a FIFO that the driver clears when it starts. There
-// is no clock here: bytes below the trigger level raise the character timeout at once.
+// that has not raised RTS or enabled its receive interrupt (with OUT2): until then room() is 0, and
+// what is typed ahead waits on the host instead of in a FIFO that the driver clears when it starts.
+// There is no clock here: bytes below the trigger level raise the character timeout at once.
 //
 // Any thread may call any method. The interrupt line follows (IIR pending) AND MCR.OUT2, as on the
 // PC; it is set with the lock held. InputWanted is called without it.
