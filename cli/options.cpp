@@ -185,6 +185,18 @@ Parsed<vmm::VsockRequest> parse_vsock(std::string_view text) {
       text, kLeastCid, kMostCid));
 }
 
+Parsed<vmm::BalloonRequest> parse_balloon(std::string_view text) {
+  constexpr std::string_view kUds = "uds=";
+  vmm::BalloonRequest request;
+  if (text.starts_with(kUds) && text.size() > kUds.size()) {
+    request.control = text.substr(kUds.size());
+  } else if (text != "true") {  // what a flag without a value has
+    return std::unexpected(fmt::format(
+        "\"{}\" is no control of a balloon: write --balloon or --balloon=uds=PATH", text));
+  }
+  return request;
+}
+
 Parsed<vmm::ConsoleSpec> parse_console(std::string_view text) {
   using vmm::ConsoleKind;
   const auto equals = text.find('=');
