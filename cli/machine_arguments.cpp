@@ -82,7 +82,13 @@ std::expected<vmm::MachineOptions, Complaint> parse_options(const MachineArgumen
   options.poison = arguments.poison;
   options.acpi = !arguments.no_acpi;
   options.rng = arguments.rng;
-  options.balloon = arguments.balloon;
+  if (!arguments.balloon.empty()) {
+    auto balloon = parse_balloon(arguments.balloon);
+    if (!balloon) {
+      return bad_option("--balloon", balloon.error());
+    }
+    options.balloon = std::move(*balloon);
+  }
   if (!arguments.vsock.empty()) {
     auto vsock = parse_vsock(arguments.vsock);
     if (!vsock) {
@@ -97,6 +103,13 @@ std::expected<vmm::MachineOptions, Complaint> parse_options(const MachineArgumen
       return bad_option("--net", net.error());
     }
     options.nets.push_back(std::move(*net));
+  }
+  if (!arguments.virtio_console.empty()) {
+    auto console = parse_console(arguments.virtio_console);
+    if (!console) {
+      return bad_option("--virtio-console", console.error());
+    }
+    options.virtio_console = std::move(*console);
   }
   options.command_line = join_command_line(arguments.append, rest);
   return options;
@@ -132,7 +145,10 @@ void MachineArguments::add_to(CLI::App& app) {
                  "cid=N,uds=PATH: sockets between host and guest; at PATH the host's programs say "
                  "CONNECT PORT, and the guest's reach PATH_PORT")
       ->type_name("VSOCK");
-  app.add_flag("--balloon", balloon, "free memory of the guest goes back to the host");
+  app.add_flag(
+      "--balloon", balloon,
+      "free memory of the guest goes back to the host; --balloon=uds=PATH: and more when a "
+      "size such as 512M, or 0, is written to the socket at PATH");
   app.add_flag("--rng,!--no-rng", rng, "a virtio source of randomness; on by default");
   app.add_option("--disk", disks,
                  "FILE[,ro][,snapshot][,id=NAME][,bw=N][,iops=N]: a virtio disk, from a raw image "
@@ -148,6 +164,10 @@ void MachineArguments::add_to(CLI::App& app) {
       ->type_name("NET")
       ->expected(1)
       ->take_all();
+  app.add_option("--virtio-console", virtio_console,
+                 "a second console, hvc0 in Linux: stdio (then --console none), none, pty, "
+                 "file=PATH, uds=PATH")
+      ->type_name("WHERE");
   app.add_flag("--no-acpi", no_acpi,
                "no ACPI tables: the guest has the MP table, and the virtio devices on its command "
                "line");

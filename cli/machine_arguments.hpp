@@ -26,10 +26,11 @@ struct MachineArguments {
   bool poison = false;
   bool no_acpi = false;
   bool rng = true;
-  bool balloon = false;
+  std::string balloon;
   std::string vsock;
   std::vector<std::string> disks;
   std::vector<std::string> nets;
+  std::string virtio_console;
 
   void add_to(CLI::App& app);
 };

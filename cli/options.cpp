@@ -4,7 +4,6 @@
 #include <arpa/inet.h>
 
 #include <algorithm>
-#include <cctype>
 #include <charconv>
 #include <cmath>
 #include <optional>
@@ -12,7 +11,7 @@
 #include <vector>
 
 #include <fmt/format.h>
-#include <pvh/base/checked.hpp>
+#include <pvh/base/quantity.hpp>
 #include <pvh/base/try.hpp>
 
 namespace pvh::cli {
@@ -20,35 +19,9 @@ namespace {
 
 constexpr std::size_t kMostDiskId = 20;
 
-// As a power of two; a number without a unit has `bare`.
-std::optional<unsigned> shift_of_unit(std::string_view unit, unsigned bare) {
-  std::string upper(unit);
-  std::ranges::transform(upper, upper.begin(),
-                         [](unsigned char c) { return static_cast<char>(std::toupper(c)); });
-  if (upper.size() >= 2 && upper.ends_with("IB")) {
-    upper.resize(upper.size() - 2);
-  } else if (upper.size() >= 2 && upper.ends_with('B')) {
-    upper.resize(upper.size() - 1);
-  }
-  constexpr std::string_view kUnits = "KMGT";
-  if (upper.empty() && unit.empty()) {
-    return bare;
-  }
-  const auto place = upper.size() == 1 ? kUnits.find(upper[0]) : std::string_view::npos;
-  if (place == std::string_view::npos) {
-    return std::nullopt;
-  }
-  return static_cast<unsigned>(10 * (place + 1));
-}
-
 // What a device may do in a second: a number, and a unit or none.
 Parsed<std::uint64_t> parse_rate(std::string_view key, std::string_view text) {
-  std::uint64_t number = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-  const auto shift = shift_of_unit(text.substr(static_cast<std::size_t>(end - text.data())), 0);
-  const auto rate = error == std::errc() && shift
-                        ? base::checked_mul(number, std::uint64_t{1} << *shift)
-                        : std::nullopt;
+  const auto rate = base::parse_quantity(text, 0);
   if (!rate || *rate == 0) {
     return std::unexpected(
         fmt::format("{}={} is not a number for each second: write such as {}=1000 or {}=10M", key,
@@ -115,15 +88,11 @@ Parsed<devices::net::Forward> parse_forward(std::string_view text) {
 }  // namespace
 
 Parsed<base::ByteSize> parse_size(std::string_view text) {
-  std::uint64_t number = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-  const auto shift = shift_of_unit(text.substr(static_cast<std::size_t>(end - text.data())), 20);
-  if (error == std::errc::invalid_argument || !shift) {
+  const auto bytes = base::parse_quantity(text, 20);
+  if (!bytes && bytes.error() == base::QuantityError::kMalformed) {
     return std::unexpected(
         fmt::format("\"{}\" is not a size: write a number and K, M, G or T, such as 512M", text));
   }
-  const auto bytes =
-      error == std::errc() ? base::checked_mul(number, std::uint64_t{1} << *shift) : std::nullopt;
   if (!bytes) {
     return std::unexpected(fmt::format("{} is more than a machine can have", text));
   }
@@ -214,6 +183,18 @@ Parsed<vmm::VsockRequest> parse_vsock(std::string_view text) {
   return std::unexpected(fmt::format(
       "\"{}\" is no vsock: write cid=N,uds=PATH, where N, from {} to {}, is the guest's address",
       text, kLeastCid, kMostCid));
+}
+
+Parsed<vmm::BalloonRequest> parse_balloon(std::string_view text) {
+  constexpr std::string_view kUds = "uds=";
+  vmm::BalloonRequest request;
+  if (text.starts_with(kUds) && text.size() > kUds.size()) {
+    request.control = text.substr(kUds.size());
+  } else if (text != "true") {  // what a flag without a value has
+    return std::unexpected(fmt::format(
+        "\"{}\" is no control of a balloon: write --balloon or --balloon=uds=PATH", text));
+  }
+  return request;
 }
 
 Parsed<vmm::ConsoleSpec> parse_console(std::string_view text) {

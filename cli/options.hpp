@@ -40,6 +40,9 @@ struct ModuleOption {
 // cid=N,uds=PATH; PATH is everything up to the end, commas too.
 [[nodiscard]] Parsed<vmm::VsockRequest> parse_vsock(std::string_view text);
 
+// "true", for nothing, or uds=PATH
+[[nodiscard]] Parsed<vmm::BalloonRequest> parse_balloon(std::string_view text);
+
 // stdio | none | file=PATH | pty | uds=PATH
 [[nodiscard]] Parsed<vmm::ConsoleSpec> parse_console(std::string_view text);
 

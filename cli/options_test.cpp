@@ -95,6 +95,14 @@ TEST(VsockOption, NamesAnAddressAndAPath) {
   }
 }
 
+TEST(BalloonOption, MayNameASocket) {
+  EXPECT_EQ(parse_balloon("true")->control, "");
+  EXPECT_EQ(parse_balloon("uds=/tmp/a=b,c")->control, "/tmp/a=b,c");
+  for (const auto* const text : {"", "false", "uds", "uds=", "/tmp/a", "512M"}) {
+    EXPECT_FALSE(parse_balloon(text)) << text;
+  }
+}
+
 TEST(ConsoleOption, NamesAPlace) {
   EXPECT_EQ(parse_console("stdio")->kind, vmm::ConsoleKind::kStdio);
   EXPECT_EQ(parse_console("none")->kind, vmm::ConsoleKind::kNone);

@@ -156,6 +156,13 @@ std::string statistics_json(const vmm::MachineOptions& options, const EarlyMomen
   return json.dump(2) + "\n";
 }
 
+// Whether both can be had: two consoles in one place would eat each other's input or output.
+bool can_share(const vmm::ConsoleSpec& serial, const vmm::ConsoleSpec& virtio) {
+  using vmm::ConsoleKind;
+  return serial.kind != virtio.kind || serial.path != virtio.path ||
+         serial.kind == ConsoleKind::kNone || serial.kind == ConsoleKind::kPty;
+}
+
 int run(const RunArguments& arguments, const Rest& rest) {
   const auto console_spec = parse_console(arguments.console);
   if (!console_spec) {
@@ -191,6 +198,13 @@ int run(const RunArguments& arguments, const Rest& rest) {
     return fail(loaded.error());
   }
   vmm::MachineOptions& options = loaded->options;
+  if (options.virtio_console && !can_share(*console_spec, *options.virtio_console)) {
+    complain("--virtio-console",
+             fmt::format("the serial console is on {} already: write --console none, or another "
+                         "place for one of them",
+                         console_spec->path.empty() ? "stdin and stdout" : console_spec->path));
+    return kUsage;
+  }
   options.debug_exit = arguments.debug_exit;
   options.debug_console = arguments.debug_console;
   options.timeout = timeout;

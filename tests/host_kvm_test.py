@@ -572,8 +572,8 @@ class Terminal:
 def terminal(pvh, kvm, kernels):
     with contextlib.ExitStack() as stack:
 
-        def open_terminal(word: str) -> Terminal:
-            result = Terminal([pvh, "run", kernels / "startinfo32", "--debug-exit", "--timeout", "30", "-a", word])
+        def open_terminal(word: str, *options: str) -> Terminal:
+            result = Terminal([pvh, "run", kernels / "startinfo32", "--debug-exit", "--timeout", "30", "-a", word, *options])
             stack.callback(result.close)
             return result
 
@@ -606,6 +606,19 @@ def test_ctrl_a_x_quits_a_guest_that_does_not_listen(terminal, word):
     guest.read_until(b"verdict ok")
     guest.type(b"typed ahead \x01")
     time.sleep(0.1)
+    guest.type(b"x")
+    assert guest.status() == 0
+    assert guest.is_restored()
+
+
+def test_a_virtio_console_has_the_same_keys_also_when_no_driver_comes(terminal):
+    guest = terminal("echo", "--console", "none", "--virtio-console", "stdio")
+    guest.type(b"\x01h")
+    guest.read_until(b"this help")
+    assert guest.is_raw()
+    assert not fcntl.fcntl(guest.theirs, fcntl.F_GETFL) & os.O_NONBLOCK, "the shell has it, too"
+    guest.type(b"typed ahead \x01")
+    time.sleep(0.2)
     guest.type(b"x")
     assert guest.status() == 0
     assert guest.is_restored()

@@ -18,7 +18,7 @@ TOOLSTACK_INIT = _SOURCES / "toolstack-init.sh"
 DOMU = _SOURCES / "domu.sh"
 _L1_MODULES = ["irqbypass", "kvm", "ccp", "kvm-amd", "virtio_pci", "virtio_blk", "virtio_console", "tun"]
 # Of the test guest, for Debian's cloud kernel; the other one has none and needs none to boot.
-_L2_MODULES = ["virtio_mmio", "virtio_blk", "virtio_net", "virtio_balloon", "virtio-rng", "vmw_vsock_virtio_transport"]
+_L2_MODULES = ["virtio_mmio", "virtio_blk", "virtio_net", "virtio_balloon", "virtio-rng", "virtio_console", "vmw_vsock_virtio_transport"]
 _COMPILER_FLAGS = ["-std=c++23", "-O2", "-static", "-s", "-Wall", "-Wextra"]
 
 

@@ -15,6 +15,7 @@
 #include <pvh/base/fd.hpp>
 #include <pvh/base/little_endian.hpp>
 #include <pvh/base/mapping.hpp>
+#include <pvh/base/quantity.hpp>
 #include <pvh/base/try.hpp>
 
 namespace pvh::base {
@@ -155,6 +156,20 @@ TEST(Fault, SaysWhatWhereWhyAndWhatToDo) {
   EXPECT_EQ(to_text(Fault<Color>{Color::kRed, "red", 0x40, EACCES}),
             "the colour is wrong (red), at offset 0x40: Permission denied; paint it blue");
   EXPECT_EQ(compose({"plain", ""}, "", std::nullopt, 0), "plain");
+}
+
+TEST(Quantity, IsANumberAndAUnit) {
+  EXPECT_EQ(parse_quantity("512M", 0), 512u << 20);
+  EXPECT_EQ(parse_quantity("3gib", 0), std::uint64_t{3} << 30);
+  EXPECT_EQ(parse_quantity("7", 0), 7u);
+  EXPECT_EQ(parse_quantity("7", 20), 7u << 20);
+  EXPECT_EQ(parse_quantity("0", 20), 0u);
+  for (const auto* const text : {"", "M", "-1", "1Z", "1.5G", " 1M", "1M ", "B"}) {
+    EXPECT_EQ(parse_quantity(text, 0), std::unexpected(QuantityError::kMalformed)) << text;
+  }
+  for (const auto* const text : {"16777216T", "99999999999999999999"}) {
+    EXPECT_EQ(parse_quantity(text, 0), std::unexpected(QuantityError::kTooMuch)) << text;
+  }
 }
 
 TEST(Fd, ClosesWhatItOwnsAndKeepsErrno) {

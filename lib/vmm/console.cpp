@@ -1,19 +1,21 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include <fcntl.h>
+#include <linux/major.h>
 #include <poll.h>
-#include <sys/socket.h>
-#include <sys/un.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include <array>
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
-#include <cstring>
 
 #include <fmt/format.h>
 #include <pvh/base/fault.hpp>
 #include <pvh/base/try.hpp>
+#include <pvh/devices/unix_listener.hpp>
 #include <pvh/vmm/console.hpp>
 
 namespace pvh::vmm {
@@ -29,47 +31,42 @@ struct Pty {
   base::Fd theirs;
 };
 
-Result<Pty> open_pty() {
+Result<Pty> open_pty(std::string_view console) {
   base::Fd pty(::posix_openpt(O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC));
   std::array<char, 128> name{};
   if (!pty || ::grantpt(pty.get()) != 0 || ::unlockpt(pty.get()) != 0 ||
       ::ptsname_r(pty.get(), name.data(), name.size()) != 0) {
-    return cannot("cannot make a pseudo terminal for the console", errno);
+    return cannot(fmt::format("cannot make a pseudo terminal for the {}", console), errno);
   }
   // Were their side open nowhere, ours would be hung up, and poll() would say so for ever: we keep
   // it open.
   base::Fd other(::open(name.data(), O_RDWR | O_NOCTTY | O_CLOEXEC));
   termios settings{};
   if (!other || ::tcgetattr(other.get(), &settings) != 0) {
-    return cannot(fmt::format("cannot open {} for the console", name.data()), errno);
+    return cannot(fmt::format("cannot open {} for the {}", name.data(), console), errno);
   }
   ::cfmakeraw(&settings);  // no echo of the guest's output back into its input
   ::tcsetattr(other.get(), TCSANOW, &settings);
-  fmt::print(stderr, "pvh: the console is on {}\n", name.data());
+  fmt::print(stderr, "pvh: the {} is on {}\n", console, name.data());
   return Pty{std::move(pty), std::move(other)};
 }
 
-Result<base::Fd> accept_one(const std::string& path) {
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  if (path.size() >= sizeof(address.sun_path)) {
-    return std::unexpected(Failure{
-        FailureKind::kRequest, fmt::format("--console uds={}: a socket's path has at most {} bytes",
-                                           path, sizeof(address.sun_path) - 1)});
+Result<base::Fd> accept_one(const std::string& path, std::string_view console) {
+  const auto listener = devices::UnixListener::open(path);
+  if (!listener) {
+    const bool request = listener.error().code == devices::UnixSocketError::kBadPath;
+    return std::unexpected(Failure{request ? FailureKind::kRequest : FailureKind::kHostIo,
+                                   base::to_text(listener.error())});
   }
-  std::memcpy(address.sun_path, path.data(), path.size());
-  const base::Fd listener(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  if (!listener ||
-      ::bind(listener.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0 ||
-      ::listen(listener.get(), 1) != 0) {
-    return cannot(fmt::format("cannot listen on {}", path), errno);
-  }
-  fmt::print(stderr, "pvh: the console waits for a client on {}\n", path);
-  base::Fd client(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
-  const int accept_errno = errno;
-  ::unlink(path.c_str());
+  fmt::print(stderr, "pvh: the {} waits for a client on {}\n", console, path);
+  base::Fd client;
+  do {
+    pollfd wait{.fd = listener->get(), .events = POLLIN, .revents = 0};
+    ::poll(&wait, 1, -1);
+    client = listener->accept();
+  } while (!client && (errno == EAGAIN || errno == EINTR || errno == ECONNABORTED));
   if (!client) {
-    return cannot(fmt::format("no client came to {}", path), accept_errno);
+    return cannot(fmt::format("no client came to {}", path), errno);
   }
   return client;
 }
@@ -81,9 +78,35 @@ bool is_readable(int fd) {
   return flags != -1 && (flags & O_PATH) == 0;
 }
 
+// Opening it once more gives the same thing: not so the master of a pseudo terminal, of which that
+// makes another.
+bool can_open_again(int fd) {
+  struct stat status{};
+  if (::fstat(fd, &status) != 0) {
+    return false;
+  }
+  const bool master = status.st_rdev == makedev(TTYAUX_MAJOR, 2);
+  return S_ISFIFO(status.st_mode) || (::isatty(fd) == 1 && !master);
+}
+
+// Another descriptor of the same thing, that does not block where that can be had. Others have this
+// process's stdin and stdout, too, and O_NONBLOCK would be theirs as well: a pipe or a terminal is
+// opened once more instead. One that is not ours to open (after su, or without readers) stays as it
+// is. A regular file must keep its one position, and a socket has MSG_DONTWAIT.
+base::Fd open_again(int fd, int mode) {
+  if (can_open_again(fd)) {
+    const std::string name = fmt::format("/proc/self/fd/{}", fd);
+    base::Fd again(::open(name.c_str(), mode | O_NONBLOCK | O_NOCTTY | O_CLOEXEC));
+    if (again) {
+      return again;
+    }
+  }
+  return base::Fd(::fcntl(fd, F_DUPFD_CLOEXEC, 0));
+}
+
 }  // namespace
 
-Result<Console> Console::open(const ConsoleSpec& spec) {
+Result<Console> Console::open(const ConsoleSpec& spec, std::string_view name) {
   switch (spec.kind) {
     case ConsoleKind::kStdio: {
       Console console(is_readable(STDIN_FILENO) ? STDIN_FILENO : -1, STDOUT_FILENO, base::Fd(),
@@ -96,25 +119,51 @@ Result<Console> Console::open(const ConsoleSpec& spec) {
     case ConsoleKind::kFile: {
       base::Fd file(::open(spec.path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666));
       if (!file) {
-        return cannot(fmt::format("cannot open {} for the console", spec.path), errno);
+        return cannot(fmt::format("cannot open {} for the {}", spec.path, name), errno);
       }
       const int output = file.get();
       return Console(-1, output, std::move(file), false);
     }
     case ConsoleKind::kPty: {
-      Pty pty = TRY(open_pty());
+      Pty pty = TRY(open_pty(name));
       const int fd = pty.ours.get();
       Console console(fd, fd, std::move(pty.ours), true);
       console.pty_keeper_ = std::move(pty.theirs);
       return console;
     }
     case ConsoleKind::kUnixSocket: {
-      base::Fd client = TRY(accept_one(spec.path));
+      base::Fd client = TRY(accept_one(spec.path, name));
       const int fd = client.get();
       return Console(fd, fd, std::move(client), false);
     }
   }
   return cannot("unknown console", EINVAL);
+}
+
+Result<Console::Ends> Console::give_ends() {
+  Ends ends;
+  if (input_ >= 0) {
+    ends.input = open_again(input_, O_RDONLY);
+  }
+  if (output_ >= 0) {
+    ends.output = open_again(output_, O_WRONLY);
+  }
+  if ((input_ >= 0 && !ends.input) || (output_ >= 0 && !ends.output)) {
+    return cannot("cannot open a console once more", errno);
+  }
+  // Without the keeper the other end is open where somebody is, so that what he has not read yet
+  // can wait for him, and what nobody would read need not.
+  ends.pseudo_terminal = static_cast<bool>(pty_keeper_);
+  pty_keeper_.reset();
+  return ends;
+}
+
+std::optional<winsize> Console::terminal_size() const {
+  winsize size{};
+  if (!has_escape_keys() || ::ioctl(output_, TIOCGWINSZ, &size) != 0) {
+    return std::nullopt;
+  }
+  return size;
 }
 
 int write_all(int fd, base::Bytes bytes, const std::atomic<bool>& stop) {

@@ -282,10 +282,6 @@ void set_timer(const base::Fd& timer, std::chrono::nanoseconds after) {
 
 constexpr std::size_t kMostTyped = std::size_t{64} * 1024;
 
-constexpr std::string_view kHelp =
-    "\r\npvh: Ctrl-A x  quit\r\npvh: Ctrl-A h  this help\r\npvh: Ctrl-A Ctrl-A  send Ctrl-A to the "
-    "guest\r\n";
-
 Result<std::unique_ptr<Machine>> KvmMachine::create(const BootPlan& boot,
                                                     const MachineOptions& options,
                                                     const Console& console, VirtioPtr virtio) {
@@ -371,9 +367,8 @@ Result<void> KvmMachine::add_devices(const BootPlan& boot, VirtioPtr virtio) {
   }
   virtio_ = std::move(virtio);
   return virtio_->attach(
-      boot.virtio, {.vm = vm_, .memory = memory_, .bus = mmio_, .fail = [this](Failure failure) {
-                      end({EndingCause::kHost, 0, std::move(failure.text)});
-                    }});
+      boot.virtio,
+      {.vm = vm_, .memory = memory_, .bus = mmio_, .end = [this](Ending ending) { end(ending); }});
 }
 
 Result<void> KvmMachine::add_vcpus(const kvm::System& system, unsigned count,
@@ -548,7 +543,8 @@ void KvmMachine::read_input() {
   typed_.insert(typed_.end(), result.for_guest.begin(),
                 result.for_guest.begin() + static_cast<std::ptrdiff_t>(fits));
   if (result.help) {
-    [[maybe_unused]] const ssize_t shown = ::write(STDERR_FILENO, kHelp.data(), kHelp.size());
+    [[maybe_unused]] const ssize_t shown =
+        ::write(STDERR_FILENO, kEscapeHelp.data(), kEscapeHelp.size());
   }
   if (result.quit) {
     end({EndingCause::kQuit, 0, ""});
@@ -684,8 +680,9 @@ Result<Ending> KvmMachine::run() {
 
   const sigset_t signals = ending_signals();
   sigset_t blocked = signals;
-  ::sigaddset(&blocked, SIGPIPE);  // a console that went away is an error to report
-  ::sigaddset(&blocked, SIGXFSZ);  // and a disk's file that may not grow is one to the guest
+  ::sigaddset(&blocked, SIGPIPE);   // a console that went away is an error to report
+  ::sigaddset(&blocked, SIGXFSZ);   // and a disk's file that may not grow is one to the guest
+  ::sigaddset(&blocked, SIGWINCH);  // the virtio console's signalfd has it
   std::optional<BlockedSignals> block(blocked);
 
   std::vector<ExitCounts> counts(vcpus_.size());

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include "internal/virtio_devices.hpp"
 
+#include <sys/epoll.h>
+#include <sys/signalfd.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <csignal>
 #include <utility>
 
 #include <fmt/format.h>
@@ -13,6 +16,7 @@
 #include <pvh/devices/net/passt.hpp>
 #include <pvh/devices/net/tap.hpp>
 #include <pvh/devices/virtio/balloon.hpp>
+#include <pvh/devices/virtio/balloon_control.hpp>
 #include <pvh/devices/virtio/blk.hpp>
 #include <pvh/devices/virtio/net.hpp>
 #include <pvh/devices/virtio/rng.hpp>
@@ -77,7 +81,7 @@ Result<std::unique_ptr<devices::virtio::Net>> make_net(const NetOption& option,
 
 std::size_t count_virtio(const MachineOptions& options) {
   return (options.rng ? 1u : 0u) + (options.vsock ? 1u : 0u) + (options.balloon ? 1u : 0u) +
-         options.disks.size() + options.nets.size();
+         (options.virtio_console ? 1u : 0u) + options.disks.size() + options.nets.size();
 }
 
 // Makes those that count_virtio() counts.
@@ -106,11 +110,24 @@ Result<std::unique_ptr<VirtioDevices>> VirtioDevices::create(const MachineOption
     made->add("vsock", std::move(*vsock));
   }
   if (options.balloon) {
-    made->add("balloon", std::make_unique<devices::virtio::Balloon>());
+    auto balloon = std::make_unique<devices::virtio::Balloon>();
+    if (!options.balloon->control.empty()) {
+      auto control = devices::virtio::BalloonControl::create(*made->loop_, *balloon, options.memory,
+                                                             options.balloon->control);
+      if (!control) {
+        return std::unexpected(
+            Failure{FailureKind::kHostIo, base::to_text(control.error()), "--balloon"});
+      }
+      made->balloon_control_ = std::move(*control);
+    }
+    made->add("balloon", std::move(balloon));
   }
   for (const NetOption& net : options.nets) {
     const std::string name = net.tap.empty() ? "--net user" : "--net tap=" + net.tap;
     made->add(name, TRY(make_net(net, name, *made->loop_)));
+  }
+  if (options.virtio_console) {
+    TRY(made->add_console(*options.virtio_console));
   }
   return made;
 }
@@ -148,6 +165,78 @@ Result<void> VirtioDevices::add_disk(const DiskRequest& request) {
   }
   add(std::move(name), std::move(blk));
   return {};
+}
+
+Result<void> VirtioDevices::add_console(const ConsoleSpec& spec) {
+  const auto named = [](Failure failure) {
+    failure.subject = "--virtio-console";
+    return std::unexpected(std::move(failure));
+  };
+  auto place = Console::open(spec, "virtio console");
+  if (!place) {
+    return named(std::move(place.error()));
+  }
+  console_place_.emplace(std::move(*place));
+  auto ends = console_place_->give_ends();
+  if (!ends) {
+    return named(std::move(ends.error()));
+  }
+  devices::virtio::Console::Parts parts{
+      .loop = *loop_,
+      .input = std::move(ends->input),
+      .output = std::move(ends->output),
+      .pseudo_terminal = ends->pseudo_terminal,
+      .filter = {},
+      .size = {},
+      .output_lost = [this](int sys_errno) {
+        host_->end(
+            {EndingCause::kHostIo, 0,
+             fmt::format("cannot write the virtio console: {}", base::errno_text(sys_errno))});
+      }};
+  if (console_place_->has_escape_keys()) {
+    parts.filter = [this](base::Bytes typed) { return take_keys(typed); };
+  }
+  if (console_place_->terminal_size()) {
+    parts.size = devices::virtio::Console::Size{};  // measured below
+    sigset_t signals;
+    ::sigemptyset(&signals);
+    ::sigaddset(&signals, SIGWINCH);
+    resized_ = base::Fd(::signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK));
+    resized_watch_ = loop_->watch(resized_.get(), EPOLLIN, [this](std::uint32_t) {
+      signalfd_siginfo info{};
+      [[maybe_unused]] const ssize_t got = ::read(resized_.get(), &info, sizeof(info));
+      measure_terminal();
+    });
+    if (!resized_watch_) {
+      return std::unexpected(host_failure("signalfd"));
+    }
+  }
+  auto console = devices::virtio::Console::create(std::move(parts));
+  if (!console) {
+    return std::unexpected(host_failure("--virtio-console"));
+  }
+  console_ = console.get();
+  measure_terminal();
+  add("virtio console", std::move(console));
+  return {};
+}
+
+std::vector<std::byte> VirtioDevices::take_keys(base::Bytes typed) {
+  EscapeFilter::Result result = escape_.feed(typed);
+  if (result.help) {
+    [[maybe_unused]] const ssize_t shown =
+        ::write(STDERR_FILENO, kEscapeHelp.data(), kEscapeHelp.size());
+  }
+  if (result.quit) {
+    host_->end({EndingCause::kQuit, 0, ""});
+  }
+  return std::move(result.for_guest);
+}
+
+void VirtioDevices::measure_terminal() {
+  if (const auto size = console_place_->terminal_size()) {
+    console_->set_size({.columns = size->ws_col, .rows = size->ws_row});
+  }
 }
 
 Result<void> VirtioDevices::attach(std::span<const VirtioSlot> slots, Host host) {
@@ -193,7 +282,7 @@ bool VirtioDevices::connect(Slot& slot) {
     done = host_->vm.ioeventfd(transport.doorbell(i).get(), *notify, sizeof(std::uint32_t), i);
   }
   if (!done) {
-    host_->fail(to_failure(done.error()));
+    host_->end({EndingCause::kHost, 0, to_failure(done.error()).text});
     return false;
   }
   slot.connected = true;
@@ -201,6 +290,9 @@ bool VirtioDevices::connect(Slot& slot) {
 }
 
 Result<void> VirtioDevices::start() {
+  if (console_ != nullptr) {
+    measure_terminal();  // it may have changed while nobody heard of it
+  }
   if (loop_ && !loop_->start()) {
     return std::unexpected(host_failure("a thread for the devices"));
   }

@@ -2,14 +2,10 @@
 #include <poll.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <charconv>
-#include <cstring>
 #include <span>
 #include <string_view>
 
@@ -38,36 +34,6 @@ constexpr std::uint32_t kWantRequest = 2;
 constexpr std::uint32_t kWantResponse = 4;
 constexpr std::uint32_t kWantShutdown = 8;
 constexpr std::uint32_t kWantCredit = 16;
-
-std::optional<sockaddr_un> address_of(const std::string& path) {
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  if (path.size() >= sizeof(address.sun_path)) {
-    return std::nullopt;
-  }
-  std::memcpy(address.sun_path, path.data(), path.size());
-  return address;
-}
-
-base::Fd unix_socket() {
-  return base::Fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-}
-
-int connect_to(const base::Fd& socket, const sockaddr_un& address) {
-  return ::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address));
-}
-
-// Anything else than a socket is somebody's file, and stays.
-bool is_socket(const sockaddr_un& address) {
-  struct stat status{};
-  return ::lstat(address.sun_path, &status) == 0 && S_ISSOCK(status.st_mode);
-}
-
-// A name that nobody listens at any more: left by a process that was killed.
-bool is_stale(const sockaddr_un& address) {
-  const base::Fd socket = unix_socket();
-  return is_socket(address) && socket && connect_to(socket, address) != 0 && errno == ECONNREFUSED;
-}
 
 ssize_t send_some(int fd, std::vector<iovec>& buffers) {
   msghdr message{};
@@ -146,70 +112,30 @@ struct Vsock::Greeting {
   EventLoop::Watch watch;
 };
 
-base::Explanation explain(VsockError code) {
-  switch (code) {
-    case VsockError::kBadPath:
-      return {"the path of a Unix socket must be shorter", "at most 96 bytes"};
-    case VsockError::kInUse:
-      return {"another process listens there", "name another path"};
-    case VsockError::kNotASocket:
-      return {"something is there that is no socket", "name another path"};
-    case VsockError::kNoSocket:
-      return {"a Unix socket cannot be made", ""};
+std::expected<std::unique_ptr<Vsock>, UnixSocketFault> Vsock::create(EventLoop& loop,
+                                                                     std::uint64_t cid,
+                                                                     const std::string& path) {
+  if (!unix_address(path + "_4294967295")) {
+    return std::unexpected(UnixSocketFault{UnixSocketError::kBadPath, path, std::nullopt});
   }
-  return {"unknown error", ""};
-}
-
-std::expected<std::unique_ptr<Vsock>, VsockFault> Vsock::create(EventLoop& loop, std::uint64_t cid,
-                                                                const std::string& path) {
-  const auto fault = [&path](VsockError code, int sys_errno) {
-    return std::unexpected(VsockFault{code, path, std::nullopt, sys_errno});
-  };
-  const auto address = address_of(path);
-  if (path.empty() || !address || !address_of(path + "_4294967295")) {
-    return fault(VsockError::kBadPath, 0);
-  }
-  base::Fd listener = unix_socket();
+  auto listener = UnixListener::open(path);
   if (!listener) {
-    return fault(VsockError::kNoSocket, errno);
+    return std::unexpected(std::move(listener.error()));
   }
-  const auto bind = [&] {
-    return ::bind(listener.get(), reinterpret_cast<const sockaddr*>(&*address), sizeof(*address));
-  };
-  int bound = bind();
-  if (bound != 0 && errno == EADDRINUSE && is_stale(*address)) {
-    ::unlink(path.c_str());
-    bound = bind();
-  }
-  if (bound != 0) {
-    if (errno != EADDRINUSE) {
-      return fault(VsockError::kNoSocket, errno);
-    }
-    return fault(is_socket(*address) ? VsockError::kInUse : VsockError::kNotASocket, 0);
-  }
-  if (::listen(listener.get(), SOMAXCONN) != 0) {
-    return fault(VsockError::kNoSocket, errno);
-  }
-  std::unique_ptr<Vsock> vsock(new Vsock(loop, cid, path, std::move(listener)));
+  std::unique_ptr<Vsock> vsock(new Vsock(loop, cid, std::move(*listener)));
   vsock->listener_watch_ =
       loop.watch(vsock->listener_.get(), EPOLLIN,
                  [made = vsock.get()](std::uint32_t) { made->accept_client(); });
   if (!vsock->listener_watch_) {
-    return fault(VsockError::kNoSocket, errno);
+    return std::unexpected(UnixSocketFault{UnixSocketError::kNoSocket, path, std::nullopt, errno});
   }
   return vsock;
 }
 
-Vsock::Vsock(EventLoop& loop, std::uint64_t cid, std::string path, base::Fd listener)
-    : loop_(loop),
-      cid_(cid),
-      path_(std::move(path)),
-      listener_(std::move(listener)),
-      next_port_(kFirstPort) {}
+Vsock::Vsock(EventLoop& loop, std::uint64_t cid, UnixListener listener)
+    : loop_(loop), cid_(cid), listener_(std::move(listener)), next_port_(kFirstPort) {}
 
-Vsock::~Vsock() {
-  ::unlink(path_.c_str());
-}
+Vsock::~Vsock() = default;
 
 std::uint32_t Vsock::id() const {
   return abi::VIRTIO_ID_VSOCK;
@@ -259,7 +185,7 @@ void Vsock::notify(std::size_t queue) {
 // ---- from the host
 
 void Vsock::accept_client() {
-  base::Fd fd(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+  base::Fd fd = listener_.accept();
   // Without a driver nobody could answer; closing says so.
   if (!fd || !active_ || greetings_.size() >= kMostGreetings) {
     return;
@@ -394,7 +320,7 @@ void Vsock::take_packet(const Chain& chain) {
 }
 
 void Vsock::take_request(const abi::virtio_vsock_hdr& header) {
-  const auto address = address_of(fmt::format("{}_{}", path_, header.dst_port.get()));
+  const auto address = unix_address(fmt::format("{}_{}", listener_.path(), header.dst_port.get()));
   base::Fd fd = unix_socket();
   if (!address || !fd || connections_.size() >= kMostConnections || connect_to(fd, *address) != 0) {
     refuse(header);

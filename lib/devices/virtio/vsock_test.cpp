@@ -453,7 +453,7 @@ TEST_F(VsockTest, AResetClosesEverything) {
 TEST_F(VsockTest, ANameInUseIsRefusedAndAStaleOneTaken) {
   const auto second = Vsock::create(*loop, kCid, path);
   ASSERT_FALSE(second);
-  EXPECT_EQ(second.error().code, VsockError::kInUse);
+  EXPECT_EQ(second.error().code, UnixSocketError::kInUse);
   const std::string other = folder + "/w";
   {
     const base::Fd dead(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
@@ -465,11 +465,13 @@ TEST_F(VsockTest, ANameInUseIsRefusedAndAStaleOneTaken) {
   EXPECT_FALSE(std::filesystem::exists(other)) << "taken away at the end";
   const std::string file = folder + "/file";
   std::ofstream(file) << "somebody's";
-  EXPECT_EQ(Vsock::create(*loop, kCid, file).error().code, VsockError::kNotASocket);
+  EXPECT_EQ(Vsock::create(*loop, kCid, file).error().code, UnixSocketError::kNotASocket);
   EXPECT_EQ(std::filesystem::file_size(file), 10u) << "and it is still there";
-  EXPECT_EQ(Vsock::create(*loop, kCid, folder).error().code, VsockError::kNotASocket);
-  EXPECT_EQ(Vsock::create(*loop, kCid, std::string(100, 'x')).error().code, VsockError::kBadPath);
-  EXPECT_EQ(Vsock::create(*loop, kCid, folder + "/no/such").error().code, VsockError::kNoSocket);
+  EXPECT_EQ(Vsock::create(*loop, kCid, folder).error().code, UnixSocketError::kNotASocket);
+  EXPECT_EQ(Vsock::create(*loop, kCid, std::string(100, 'x')).error().code,
+            UnixSocketError::kBadPath);
+  EXPECT_EQ(Vsock::create(*loop, kCid, folder + "/no/such").error().code,
+            UnixSocketError::kNoSocket);
 }
 
 }  // namespace

@@ -14,10 +14,14 @@
 #include <pvh/devices/bus.hpp>
 #include <pvh/devices/event_loop.hpp>
 #include <pvh/devices/virtio/backend.hpp>
+#include <pvh/devices/virtio/balloon_control.hpp>
+#include <pvh/devices/virtio/console.hpp>
 #include <pvh/devices/virtio/mmio.hpp>
 #include <pvh/guest_memory/guest_memory.hpp>
 #include <pvh/kvm/kvm.hpp>
+#include <pvh/vmm/console.hpp>
 #include <pvh/vmm/machine.hpp>
+#include <pvh/vmm/terminal.hpp>
 
 namespace pvh::vmm::internal {
 
@@ -30,7 +34,7 @@ class VirtioDevices {
     kvm::Vm& vm;
     guest_memory::GuestMemory& memory;
     devices::MmioBus& bus;
-    std::function<void(Failure)> fail;  // KVM refused something while the guest runs
+    std::function<void(Ending)> end;  // from the devices' thread
   };
 
   // Opens what the options name: files, sockets, networks. KVM is not asked for anything. Without
@@ -45,7 +49,7 @@ class VirtioDevices {
   [[nodiscard]] Result<void> attach(std::span<const VirtioSlot> slots, Host host);
   void detach();
 
-  // Before the first vCPU runs, and after the last one has ended.
+  // Before the first vCPU runs, and after the last one has ended. SIGWINCH is blocked in between.
   [[nodiscard]] Result<void> start();
   void stop();
 
@@ -62,11 +66,22 @@ class VirtioDevices {
 
   void add(std::string name, std::unique_ptr<devices::virtio::Backend> backend);
   [[nodiscard]] Result<void> add_disk(const DiskRequest& request);
+  [[nodiscard]] Result<void> add_console(const ConsoleSpec& spec);
+  [[nodiscard]] std::vector<std::byte> take_keys(base::Bytes typed);
+  void measure_terminal();
   [[nodiscard]] bool connect(Slot& slot);
 
   std::optional<Host> host_;  // while attached
   std::unique_ptr<devices::EventLoop> loop_;
   std::vector<std::unique_ptr<Slot>> slots_;
+  std::unique_ptr<devices::virtio::BalloonControl> balloon_control_;  // of one of them; may be none
+
+  // Of the virtio console, when there is one.
+  std::optional<Console> console_place_;
+  devices::virtio::Console* console_ = nullptr;
+  EscapeFilter escape_;
+  base::Fd resized_;  // a signalfd for SIGWINCH
+  devices::EventLoop::Watch resized_watch_;
 };
 
 }  // namespace pvh::vmm::internal

@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// Where the guest's serial line ends on the host: this process's stdin and stdout, a file, a pseudo
-// terminal, the one client of a Unix socket, or nowhere.
+// Where a console of the guest's, the serial line or the virtio one, ends on the host: this
+// process's stdin and stdout, a file, a pseudo terminal, the one client of a Unix socket, or
+// nowhere.
 #pragma once
+
+#include <sys/ioctl.h>
 
 #include <atomic>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <variant>
 
 #include <pvh/base/bytes.hpp>
@@ -28,9 +32,10 @@ struct ConsoleSpec {
 
 class Console {
  public:
-  // kPty and kUnixSocket say on stderr where to connect. A terminal on stdin becomes raw until the
-  // Console is gone.
-  [[nodiscard]] static Result<Console> open(const ConsoleSpec& spec);
+  // kPty and kUnixSocket say on stderr where to connect, and for what: `name` is "console" or
+  // "virtio console". A terminal on stdin becomes raw until the Console is gone.
+  [[nodiscard]] static Result<Console> open(const ConsoleSpec& spec,
+                                            std::string_view name = "console");
 
   // What is typed arrives here; -1 when nothing ever will.
   [[nodiscard]] int input() const { return input_; }
@@ -39,6 +44,17 @@ class Console {
 
   // As write_all; but a pseudo terminal that nobody reads loses output instead of waiting.
   [[nodiscard]] int write(base::Bytes bytes, const std::atomic<bool>& stop) const;
+
+  // Descriptors for one who must not wait, in place of input() and write(): see
+  // devices::virtio::Console, which they are for.
+  struct Ends {
+    base::Fd input;
+    base::Fd output;
+    bool pseudo_terminal = false;
+  };
+  [[nodiscard]] Result<Ends> give_ends();
+  // Of the user's terminal, when he has one here.
+  [[nodiscard]] std::optional<winsize> terminal_size() const;
 
  private:
   Console(int input, int output, base::Fd owned, bool lossy)

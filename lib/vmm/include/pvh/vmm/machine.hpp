@@ -41,6 +41,12 @@ struct VsockRequest {
   std::string path;       // where the host's programs connect
 };
 
+// Memory that the guest reports as free goes back; more when it is told so:
+// devices/virtio/balloon_control.hpp has the words.
+struct BalloonRequest {
+  std::string control;  // where the host's programs tell it; empty for nowhere
+};
+
 struct MachineOptions {
   base::ByteSize memory{std::uint64_t{256} << 20};
   unsigned cpus = 1;
@@ -53,8 +59,9 @@ struct MachineOptions {
   bool rng = true;
   std::vector<DiskRequest> disks{};
   std::optional<VsockRequest> vsock{};
-  bool balloon = false;
+  std::optional<BalloonRequest> balloon{};
   std::vector<NetOption> nets{};
+  std::optional<ConsoleSpec> virtio_console{};  // beside the serial one
   bool debug_exit = false;
   bool debug_console = false;
   std::optional<std::chrono::nanoseconds> timeout;
@@ -90,7 +97,7 @@ enum class EndingCause {
   kTripleFault,  // text: registers
   kCannotRun,    // KVM gave an instruction or the vCPU's state up; text: which, where, why
   kHost,         // KVM failed; text
-  kHostIo,       // the console cannot be written; text
+  kHostIo,       // a console cannot be written; text
   kSignal,       // value: its number; text: what was tried before, or empty
   kTimeout       // text: where each vCPU was
 };

@@ -6,6 +6,7 @@
 #include <termios.h>
 
 #include <optional>
+#include <string_view>
 #include <vector>
 
 #include <pvh/base/bytes.hpp>
@@ -27,6 +28,11 @@ class RawTerminal {
   int fd_;
   std::optional<termios> saved_;
 };
+
+// What Ctrl-A h shows.
+inline constexpr std::string_view kEscapeHelp =
+    "\r\npvh: Ctrl-A x  quit\r\npvh: Ctrl-A h  this help\r\npvh: Ctrl-A Ctrl-A  send Ctrl-A to the "
+    "guest\r\n";
 
 // Takes what was typed apart: what is for the guest, and what the user wants of the monitor.
 class EscapeFilter {

@@ -24,27 +24,17 @@
 #include <vector>
 
 #include <pvh/abi/virtio_vsock.hpp>
-#include <pvh/base/fault.hpp>
 #include <pvh/base/fd.hpp>
 #include <pvh/devices/event_loop.hpp>
+#include <pvh/devices/unix_listener.hpp>
 #include <pvh/devices/virtio/backend.hpp>
 
 namespace pvh::devices::virtio {
 
-enum class VsockError {
-  kBadPath,     // longer than a Unix socket's name may be, with the port behind it
-  kInUse,       // another process listens there
-  kNotASocket,  // a file or a folder is there
-  kNoSocket,    // it cannot be made
-};
-
-[[nodiscard]] base::Explanation explain(VsockError code);
-using VsockFault = base::Fault<VsockError>;
-
 class Vsock final : public Backend {
  public:
   // Listens at `path`, which is taken away again in the end. `cid` is 3 or more.
-  [[nodiscard]] static std::expected<std::unique_ptr<Vsock>, VsockFault> create(
+  [[nodiscard]] static std::expected<std::unique_ptr<Vsock>, UnixSocketFault> create(
       EventLoop& loop, std::uint64_t cid, const std::string& path);
   ~Vsock() override;
 
@@ -65,7 +55,7 @@ class Vsock final : public Backend {
   struct Greeting;  // a client that has not said yet what it wants
   using Key = std::pair<std::uint32_t, std::uint32_t>;  // host's port, guest's port
 
-  Vsock(EventLoop& loop, std::uint64_t cid, std::string path, base::Fd listener);
+  Vsock(EventLoop& loop, std::uint64_t cid, UnixListener listener);
 
   // From the host.
   void accept_client();
@@ -91,8 +81,7 @@ class Vsock final : public Backend {
 
   EventLoop& loop_;
   std::uint64_t cid_;
-  std::string path_;
-  base::Fd listener_;
+  UnixListener listener_;
   EventLoop::Watch listener_watch_;
   std::optional<Activation> active_;
   Chain chain_;
