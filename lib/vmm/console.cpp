@@ -7,7 +7,6 @@
 
 #include <array>
 #include <cerrno>
-#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 
@@ -29,7 +28,7 @@ struct Pty {
   base::Fd theirs;
 };
 
-Result<Pty> open_pty() {
+Result<Pty> open_pty(const Notice& notice) {
   base::Fd pty(::posix_openpt(O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC));
   std::array<char, 128> name{};
   if (!pty || ::grantpt(pty.get()) != 0 || ::unlockpt(pty.get()) != 0 ||
@@ -45,11 +44,11 @@ Result<Pty> open_pty() {
   }
   ::cfmakeraw(&settings);  // no echo of the guest's output back into its input
   ::tcsetattr(other.get(), TCSANOW, &settings);
-  fmt::print(stderr, "pvh: the console is on {}\n", name.data());
+  tell(notice, "", fmt::format("the console is on {}", name.data()));
   return Pty{std::move(pty), std::move(other)};
 }
 
-Result<base::Fd> accept_one(const std::string& path) {
+Result<base::Fd> accept_one(const std::string& path, const Notice& notice) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   if (path.size() >= sizeof(address.sun_path)) {
@@ -64,7 +63,7 @@ Result<base::Fd> accept_one(const std::string& path) {
       ::listen(listener.get(), 1) != 0) {
     return cannot(fmt::format("cannot listen on {}", path), errno);
   }
-  fmt::print(stderr, "pvh: the console waits for a client on {}\n", path);
+  tell(notice, "", fmt::format("the console waits for a client on {}", path));
   base::Fd client(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
   const int accept_errno = errno;
   ::unlink(path.c_str());
@@ -72,6 +71,17 @@ Result<base::Fd> accept_one(const std::string& path) {
     return cannot(fmt::format("no client came to {}", path), accept_errno);
   }
   return client;
+}
+
+Result<base::Fd> duplicate(int fd) {
+  if (fd < 0) {
+    return base::Fd();
+  }
+  base::Fd copy(::fcntl(fd, F_DUPFD_CLOEXEC, 0));
+  if (!copy) {
+    return cannot(fmt::format("cannot use descriptor {} for the console", fd), errno);
+  }
+  return copy;
 }
 
 // Whether there is something to read there: not when the caller closed it, and we keep its number
@@ -83,7 +93,7 @@ bool is_readable(int fd) {
 
 }  // namespace
 
-Result<Console> Console::open(const ConsoleSpec& spec) {
+Result<Console> Console::open(const ConsoleSpec& spec, const Notice& notice) {
   switch (spec.kind) {
     case ConsoleKind::kStdio: {
       Console console(is_readable(STDIN_FILENO) ? STDIN_FILENO : -1, STDOUT_FILENO, base::Fd(),
@@ -102,16 +112,29 @@ Result<Console> Console::open(const ConsoleSpec& spec) {
       return Console(-1, output, std::move(file), false);
     }
     case ConsoleKind::kPty: {
-      Pty pty = TRY(open_pty());
+      Pty pty = TRY(open_pty(notice));
       const int fd = pty.ours.get();
       Console console(fd, fd, std::move(pty.ours), true);
-      console.pty_keeper_ = std::move(pty.theirs);
+      console.also_owned_ = std::move(pty.theirs);
       return console;
     }
     case ConsoleKind::kUnixSocket: {
-      base::Fd client = TRY(accept_one(spec.path));
+      base::Fd client = TRY(accept_one(spec.path, notice));
       const int fd = client.get();
       return Console(fd, fd, std::move(client), false);
+    }
+    case ConsoleKind::kDescriptors:
+    case ConsoleKind::kFunction: {
+      const bool is_function = spec.kind == ConsoleKind::kFunction;
+      base::Fd input = TRY(duplicate(spec.input));
+      base::Fd output = TRY(duplicate(is_function ? -1 : spec.output));
+      const int fd = output.get();
+      Console console(input.get(), fd, std::move(output), false);
+      console.also_owned_ = std::move(input);
+      if (is_function) {
+        console.function_ = spec.write;
+      }
+      return console;
     }
   }
   return cannot("unknown console", EINVAL);
@@ -139,6 +162,10 @@ int write_all(int fd, base::Bytes bytes, const std::atomic<bool>& stop) {
 }
 
 int Console::write(base::Bytes bytes, const std::atomic<bool>& stop) const {
+  if (function_) {
+    function_(bytes);
+    return 0;
+  }
   if (output_ < 0) {
     return 0;
   }

@@ -64,6 +64,7 @@ class VirtioDevices {
   [[nodiscard]] Result<void> add_disk(const DiskRequest& request);
   [[nodiscard]] bool connect(Slot& slot);
 
+  Notice notice_;
   std::optional<Host> host_;  // while attached
   std::unique_ptr<devices::EventLoop> loop_;
   std::vector<std::unique_ptr<Slot>> slots_;
