@@ -56,6 +56,10 @@ vmm::Result<vmm::MachineOptions> parse_options(const MachineArguments& arguments
     return bad_option("--memory", memory.error());
   }
   options.memory = *memory;
+  using Kind = guest_memory::Backing::Kind;
+  options.backing.kind = arguments.hugepages ? Kind::kHugePages
+                         : arguments.memfd   ? Kind::kMemfd
+                                             : Kind::kAnonymous;
   const auto cpus = parse_count(arguments.cpus);
   if (!cpus || *cpus == 0 || *cpus > vmm::kMaxCpus) {
     return bad_option("--cpus", fmt::format("\"{}\" is not a number from 1 to {}", arguments.cpus,
@@ -107,6 +111,14 @@ void MachineArguments::add_to(CLI::App& app) {
   app.add_option("-m,--memory", memory, "guest memory: 512M, 4G; a bare number is MiB")
       ->type_name("SIZE")
       ->capture_default_str();
+  auto* const in_huge_pages =
+      app.add_flag("--hugepages", hugepages,
+                   "guest memory is huge pages of 2 MiB that the host has reserved "
+                   "(vm.nr_hugepages), all taken at once");
+  app.add_flag("--memfd", memfd,
+               "guest memory is a memfd, which another program can map by /proc/PID/fd: each byte "
+               "is at its guest physical address")
+      ->excludes(in_huge_pages);
   app.add_option("-c,--cpus", cpus, "virtual CPUs")->type_name("N")->capture_default_str();
   app.add_option("-a,--append", append, "kernel command line (as is everything after --)")
       ->type_name("TEXT");

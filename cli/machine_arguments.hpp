@@ -16,6 +16,8 @@ namespace pvh::cli {
 struct MachineArguments {
   std::string kernel;
   std::string memory = "256M";
+  bool hugepages = false;
+  bool memfd = false;
   std::string cpus = "1";
   std::string append;
   std::string initrd;

@@ -226,6 +226,9 @@ MachineBuilder& MachineBuilder::restart_on_reset(bool on) {
 Result<PlannedMachine> MachineBuilder::plan() const {
   std::vector<loader::File> modules;
   MachineOptions options = options_;
+  if (options.backing.name.empty()) {
+    options.backing.name = "pvh:" + kernel_.substr(kernel_.rfind('/') + 1);
+  }
   for (const Module& module : modules_) {
     modules.push_back(TRY(open_file(module.path)));
     options.modules.push_back({module.path, modules.back().bytes(), module.command_line});

@@ -352,7 +352,8 @@ Result<std::unique_ptr<Machine>> KvmMachine::create(const BootPlan& boot,
   if (boot.request.table_memory) {
     ranges.push_back(*boot.request.table_memory);
   }
-  guest_memory::GuestMemory memory = TRY(lift(guest_memory::GuestMemory::create(ranges)));
+  guest_memory::GuestMemory memory =
+      TRY(lift(guest_memory::GuestMemory::create(ranges, options.backing)));
   // Slots before the irqchip: on Linux 6.18 a slot that follows a new in-kernel device waits for an
   // SRCU grace period.
   std::uint32_t slot = 0;

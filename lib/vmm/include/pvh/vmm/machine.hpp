@@ -20,6 +20,7 @@
 #include <pvh/base/address.hpp>
 #include <pvh/devices/rate_limiter.hpp>
 #include <pvh/devices/virtio/disk.hpp>
+#include <pvh/guest_memory/guest_memory.hpp>
 #include <pvh/loader/image.hpp>
 #include <pvh/loader/plan.hpp>
 #include <pvh/vmm/console.hpp>
@@ -47,6 +48,7 @@ struct VsockRequest {
 
 struct MachineOptions {
   base::ByteSize memory{std::uint64_t{256} << 20};
+  guest_memory::Backing backing{};  // what that is on the host
   unsigned cpus = 1;
   std::string command_line;
   std::vector<loader::ModuleRequest> modules;
