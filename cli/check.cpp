@@ -7,10 +7,10 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 #include <pvh/loader/check.hpp>
+#include <pvh/vmm/load.hpp>
 
 #include "commands.hpp"
 #include "exit_status.hpp"
-#include "load.hpp"
 #include "output.hpp"
 
 namespace pvh::cli {
@@ -121,7 +121,7 @@ int check(const CheckArguments& arguments) {
   for (const std::string& name : arguments.monitors) {
     asked.add(*loader::monitor_from_string(name));
   }
-  const auto loaded = load_image(arguments.kernel);
+  const auto loaded = vmm::load_image(arguments.kernel);
   if (!loaded) {
     return fail(loaded.error());
   }

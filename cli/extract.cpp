@@ -10,10 +10,10 @@
 #include <pvh/base/fault.hpp>
 #include <pvh/base/fd.hpp>
 #include <pvh/vmm/console.hpp>
+#include <pvh/vmm/load.hpp>
 
 #include "commands.hpp"
 #include "exit_status.hpp"
-#include "load.hpp"
 #include "output.hpp"
 
 namespace pvh::cli {
@@ -48,7 +48,7 @@ int write_file(const std::string& path, base::Bytes bytes) {
 }
 
 int extract(const ExtractArguments& arguments) {
-  const auto loaded = load_image(arguments.kernel);
+  const auto loaded = vmm::load_image(arguments.kernel);
   if (!loaded) {
     return fail(loaded.error());
   }

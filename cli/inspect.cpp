@@ -4,10 +4,10 @@
 #include <nlohmann/json.hpp>
 #include <pvh/abi/elf.hpp>
 #include <pvh/loader/image.hpp>
+#include <pvh/vmm/load.hpp>
 
 #include "commands.hpp"
 #include "exit_status.hpp"
-#include "load.hpp"
 #include "output.hpp"
 
 namespace pvh::cli {
@@ -164,7 +164,7 @@ nlohmann::json as_json(const std::string& path, const loader::Image& image) {
 
 // 0 when it could be planned, kMalformed when it has problems: a script can ask.
 int inspect(const InspectArguments& arguments) {
-  const auto loaded = load_image(arguments.kernel);
+  const auto loaded = vmm::load_image(arguments.kernel);
   if (!loaded) {
     return fail(loaded.error());
   }

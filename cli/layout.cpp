@@ -73,19 +73,19 @@ nlohmann::json as_json(const loader::Plan& plan) {
 }
 
 int layout(const LayoutArguments& arguments, const Rest& rest) {
-  const auto loaded = load_machine(arguments.machine, rest);
-  if (!loaded) {
-    return fail(loaded.error());
+  const auto builder = arguments.machine.to_builder(rest);
+  if (!builder) {
+    return fail(builder.error());
   }
-  const auto boot = vmm::plan_boot(loaded->kernel.image, loaded->options);
-  if (!boot) {
-    return fail({arguments.machine.kernel, boot.error()});
+  const auto planned = builder->plan();
+  if (!planned) {
+    return fail(planned.error());
   }
-  return print(
-      arguments.json
-          ? as_json((*boot)->plan).dump(2, ' ', true, nlohmann::json::error_handler_t::replace) +
-                "\n"
-          : as_text((*boot)->plan));
+  const loader::Plan& plan = planned->boot().plan;
+  return print(arguments.json
+                   ? as_json(plan).dump(2, ' ', true, nlohmann::json::error_handler_t::replace) +
+                         "\n"
+                   : as_text(plan));
 }
 
 }  // namespace

@@ -10,14 +10,13 @@
 #include <pvh/base/try.hpp>
 
 #include "options.hpp"
+#include "output.hpp"
 
 namespace pvh::cli {
 namespace {
 
-using vmm::FailureKind;
-
-std::unexpected<Complaint> bad_option(const char* option, std::string text) {
-  return std::unexpected(Complaint{option, {FailureKind::kRequest, std::move(text)}});
+std::unexpected<vmm::Failure> bad_option(const char* option, std::string text) {
+  return std::unexpected(vmm::Failure{vmm::FailureKind::kRequest, std::move(text), option});
 }
 
 std::optional<unsigned> parse_count(std::string_view text) {
@@ -33,8 +32,7 @@ std::string join_command_line(const std::string& append, const Rest& rest) {
   return append.empty() || tail.empty() ? append + tail : append + " " + tail;
 }
 
-std::expected<std::vector<vmm::DiskRequest>, Complaint> parse_disks(
-    const std::vector<std::string>& texts) {
+vmm::Result<std::vector<vmm::DiskRequest>> parse_disks(const std::vector<std::string>& texts) {
   const char* const folder = std::getenv("TMPDIR");
   std::vector<vmm::DiskRequest> disks;
   for (const std::string& text : texts) {
@@ -50,14 +48,18 @@ std::expected<std::vector<vmm::DiskRequest>, Complaint> parse_disks(
   return disks;
 }
 
-std::expected<vmm::MachineOptions, Complaint> parse_options(const MachineArguments& arguments,
-                                                            const Rest& rest) {
+vmm::Result<vmm::MachineOptions> parse_options(const MachineArguments& arguments,
+                                               const Rest& rest) {
   vmm::MachineOptions options;
   const auto memory = parse_size(arguments.memory);
   if (!memory) {
     return bad_option("--memory", memory.error());
   }
   options.memory = *memory;
+  using Kind = guest_memory::Backing::Kind;
+  options.backing.kind = arguments.hugepages ? Kind::kHugePages
+                         : arguments.memfd   ? Kind::kMemfd
+                                             : Kind::kAnonymous;
   const auto cpus = parse_count(arguments.cpus);
   if (!cpus || *cpus == 0 || *cpus > vmm::kMaxCpus) {
     return bad_option("--cpus", fmt::format("\"{}\" is not a number from 1 to {}", arguments.cpus,
@@ -122,6 +124,14 @@ void MachineArguments::add_to(CLI::App& app) {
   app.add_option("-m,--memory", memory, "guest memory: 512M, 4G; a bare number is MiB")
       ->type_name("SIZE")
       ->capture_default_str();
+  auto* const in_huge_pages =
+      app.add_flag("--hugepages", hugepages,
+                   "guest memory is huge pages of 2 MiB that the host has reserved "
+                   "(vm.nr_hugepages), all taken at once");
+  app.add_flag("--memfd", memfd,
+               "guest memory is a memfd, which another program can map by /proc/PID/fd: each byte "
+               "is at its guest physical address")
+      ->excludes(in_huge_pages);
   app.add_option("-c,--cpus", cpus, "virtual CPUs")->type_name("N")->capture_default_str();
   app.add_option("-a,--append", append, "kernel command line (as is everything after --)")
       ->type_name("TEXT");
@@ -173,27 +183,21 @@ void MachineArguments::add_to(CLI::App& app) {
                "line");
 }
 
-std::expected<LoadedMachine, Complaint> load_machine(const MachineArguments& arguments,
-                                                     const Rest& rest) {
-  vmm::MachineOptions options = TRY(parse_options(arguments, rest));
-  std::vector<ModuleOption> requested;
-  if (!arguments.initrd.empty()) {
-    requested.push_back({arguments.initrd, ""});
+vmm::Result<vmm::MachineBuilder> MachineArguments::to_builder(const Rest& rest) const {
+  vmm::MachineBuilder builder(kernel);
+  builder.options() = TRY(parse_options(*this, rest));
+  if (!initrd.empty()) {
+    builder.module(initrd);
   }
-  for (const std::string& text : arguments.modules) {
+  for (const std::string& text : modules) {
     auto module = parse_module(text);
     if (!module) {
       return bad_option("--module", module.error());
     }
-    requested.push_back(std::move(*module));
+    builder.module(std::move(module->path), std::move(module->command_line));
   }
-  std::vector<loader::File> modules;
-  for (const ModuleOption& module : requested) {
-    modules.push_back(TRY(open_file(module.path)));
-    options.modules.push_back({module.path, modules.back().bytes(), module.command_line});
-  }
-  LoadedImage kernel = TRY(load_image(arguments.kernel));
-  return LoadedMachine{std::move(kernel), std::move(modules), std::move(options)};
+  builder.options().notice = complain;
+  return builder;
 }
 
 }  // namespace pvh::cli

@@ -7,16 +7,17 @@
 #include <vector>
 
 #include <CLI/CLI.hpp>
-#include <pvh/vmm/machine.hpp>
+#include <pvh/vmm/builder.hpp>
 
 #include "commands.hpp"
-#include "load.hpp"
 
 namespace pvh::cli {
 
 struct MachineArguments {
   std::string kernel;
   std::string memory = "256M";
+  bool hugepages = false;
+  bool memfd = false;
   std::string cpus = "1";
   std::string append;
   std::string initrd;
@@ -33,16 +34,8 @@ struct MachineArguments {
   std::string virtio_console;
 
   void add_to(CLI::App& app);
+  // The machine that they ask for; no file has been looked at yet.
+  [[nodiscard]] vmm::Result<vmm::MachineBuilder> to_builder(const Rest& rest) const;
 };
-
-// Everything that the arguments name. Moves as a whole: `options.modules` refers to `modules`.
-struct LoadedMachine {
-  LoadedImage kernel;
-  std::vector<loader::File> modules;
-  vmm::MachineOptions options;
-};
-
-[[nodiscard]] std::expected<LoadedMachine, Complaint> load_machine(
-    const MachineArguments& arguments, const Rest& rest);
 
 }  // namespace pvh::cli

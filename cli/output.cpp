@@ -42,6 +42,11 @@ void complain(std::string_view subject, std::string_view message) {
   static_cast<void>(std::fwrite(line.data(), 1, line.size(), stderr));
 }
 
+int fail(const vmm::Failure& failure) {
+  complain(failure.subject, failure.text);
+  return exit_status(failure.kind);
+}
+
 int print(std::string_view text) {
   const bool written =
       std::fwrite(text.data(), 1, text.size(), stdout) == text.size() && std::fflush(stdout) == 0;

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // `pvh run`: a kernel in a microVM, from its files to the exit status.
-#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <cstdio>
@@ -12,7 +11,7 @@
 #include <nlohmann/json.hpp>
 #include <pvh/base/fault.hpp>
 #include <pvh/base/try.hpp>
-#include <pvh/vmm/machine.hpp>
+#include <pvh/vmm/builder.hpp>
 
 #include "commands.hpp"
 #include "exit_status.hpp"
@@ -35,12 +34,6 @@ struct RunArguments {
   std::string on_reboot = "exit";
 };
 
-// The moments before the machine has its own.
-struct EarlyMoments {
-  vmm::Statistics::Moment image_read;
-  vmm::Statistics::Moment planned;
-};
-
 // Says on stderr what the exit status alone does not, and gives that status.
 int report(const vmm::Ending& ending, const std::string& kernel, const std::string& timeout) {
   using vmm::EndingCause;
@@ -48,6 +41,7 @@ int report(const vmm::Ending& ending, const std::string& kernel, const std::stri
     case EndingCause::kPowerOff:
     case EndingCause::kReset:
     case EndingCause::kQuit:
+    case EndingCause::kStopped:
       return kOk;
     case EndingCause::kDebugExit: {
       const int status = static_cast<int>((ending.value * 2 + 1) & 0xff);
@@ -83,33 +77,6 @@ int report(const vmm::Ending& ending, const std::string& kernel, const std::stri
   return kHostIo;
 }
 
-std::string_view name_of(vmm::EndingCause cause) {
-  using vmm::EndingCause;
-  switch (cause) {
-    case EndingCause::kPowerOff:
-      return "power-off";
-    case EndingCause::kReset:
-      return "reset";
-    case EndingCause::kDebugExit:
-      return "debug-exit";
-    case EndingCause::kQuit:
-      return "quit";
-    case EndingCause::kTripleFault:
-      return "triple-fault";
-    case EndingCause::kCannotRun:
-      return "cannot-run";
-    case EndingCause::kHost:
-      return "host";
-    case EndingCause::kHostIo:
-      return "host-io";
-    case EndingCause::kSignal:
-      return "signal";
-    case EndingCause::kTimeout:
-      return "timeout";
-  }
-  return "unknown";
-}
-
 nlohmann::json microseconds(vmm::Statistics::Moment moment) {
   if (!moment) {
     return nullptr;
@@ -125,22 +92,21 @@ nlohmann::json port_counts(const std::map<std::uint16_t, std::uint64_t>& counts)
   return json;
 }
 
-std::string statistics_json(const vmm::MachineOptions& options, const EarlyMoments& early,
-                            const vmm::Statistics& statistics, const vmm::Ending& ending,
-                            int status) {
+std::string statistics_json(const vmm::MachineOptions& options, const vmm::Statistics& statistics,
+                            const vmm::Ending& ending, int status) {
   auto mmio = nlohmann::json::object();
   for (const auto& [page, count] : statistics.unclaimed_mmio) {
     mmio[fmt::format("{:#x}", page)] = count;
   }
   const nlohmann::json json = {
       {"version", 1},
-      {"ending", name_of(ending.cause)},
+      {"ending", to_string(ending.cause)},
       {"exit_status", status},
       {"cpus", options.cpus},
       {"memory_bytes", options.memory.value()},
       {"moments_us",
-       {{"image_read", microseconds(early.image_read)},
-        {"planned", microseconds(early.planned)},
+       {{"image_read", microseconds(statistics.image_read)},
+        {"planned", microseconds(statistics.planned)},
         {"kvm_ready", microseconds(statistics.kvm_ready)},
         {"memory_ready", microseconds(statistics.memory_ready)},
         {"written", microseconds(statistics.written)},
@@ -193,11 +159,12 @@ int run(const RunArguments& arguments, const Rest& rest) {
     }
     gdb = *parsed;
   }
-  auto loaded = load_machine(arguments.machine, rest);
-  if (!loaded) {
-    return fail(loaded.error());
+  auto builder = arguments.machine.to_builder(rest);
+  if (!builder) {
+    return fail(builder.error());
   }
-  vmm::MachineOptions& options = loaded->options;
+  builder->console(*console_spec).restart_on_reset(restart);
+  vmm::MachineOptions& options = builder->options();
   if (options.virtio_console && !can_share(*console_spec, *options.virtio_console)) {
     complain("--virtio-console",
              fmt::format("the serial console is on {} already: write --console none, or another "
@@ -209,20 +176,9 @@ int run(const RunArguments& arguments, const Rest& rest) {
   options.debug_console = arguments.debug_console;
   options.timeout = timeout;
   options.gdb = gdb;
-  EarlyMoments early;
-  early.image_read = std::chrono::steady_clock::now();
-
-  const std::string& kernel = arguments.machine.kernel;
-  const auto boot = vmm::plan_boot(loaded->kernel.image, options);
-  if (!boot) {
-    return fail({kernel, boot.error()});
-  }
-  early.planned = std::chrono::steady_clock::now();
-
-  if (loader::first_module_is_metadata(loaded->kernel.image) && !options.modules.empty()) {
-    complain(kernel,
-             fmt::format("{} takes its first module for its loader's metadata, and {} is none",
-                         loaded->kernel.image.guest_os, options.modules.front().name));
+  auto planned = builder->plan();
+  if (!planned) {
+    return fail(planned.error());
   }
 
   // Opened before the guest runs: a path that cannot be written must not cost the user his run.
@@ -238,36 +194,20 @@ int run(const RunArguments& arguments, const Rest& rest) {
   std::optional<vmm::Ending> ending;
   vmm::Statistics statistics;
   {
-    auto console = vmm::Console::open(*console_spec);
-    if (!console) {
-      return fail({"--console", console.error()});
+    auto machine = std::move(*planned).make();
+    if (!machine) {
+      return fail(machine.error());
     }
-    const auto started = std::chrono::steady_clock::now();
-    auto machine = vmm::Machine::create(**boot, options, *console);
-    for (;;) {
-      if (!machine) {
-        return fail({kernel, machine.error()});
-      }
-      auto ended = (*machine)->run();
-      if (!ended) {
-        return fail({kernel, ended.error()});
-      }
-      if (ended->cause != vmm::EndingCause::kReset || !restart) {
-        ending = std::move(*ended);
-        statistics = (*machine)->statistics();
-        break;
-      }
-      // --timeout is for all of it together.
-      if (timeout) {
-        const auto used = std::chrono::steady_clock::now() - started;
-        options.timeout = std::max(*timeout - used, std::chrono::nanoseconds(1));
-      }
-      machine = vmm::Machine::restart(std::move(*machine), **boot, options, *console);
+    auto ended = machine->run();
+    if (!ended) {
+      return fail(ended.error());
     }
+    ending = std::move(*ended);
+    statistics = machine->statistics();
   }  // the terminal is the user's again before anything is said
-  const int status = report(*ending, kernel, arguments.timeout);
+  const int status = report(*ending, arguments.machine.kernel, arguments.timeout);
   if (stats.is_open()) {
-    stats << statistics_json(options, early, statistics, *ending, status);
+    stats << statistics_json(options, statistics, *ending, status);
     stats.close();
     if (!stats) {
       complain(arguments.stats, "the statistics could not be written");

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What `make install` installs, moved elsewhere, is enough to build kernels outside of this tree: by find_package and by
-pkg-config, in C and C++, with both compilers, for both widths. And a kernel that would not boot is no kernel: its build
+"""What `make install` installs, moved elsewhere, is enough to build kernels outside of this tree, and programs that embed
+the monitor: by find_package and by pkg-config, in C and C++, with both compilers, for both widths. And a kernel that would not boot is no kernel: its build
 fails and says what to do."""
 import os
 import shutil
@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from conftest import build_dir
+from conftest import HOST_KVM, LAB, ROOT, build_dir
 from machines import qemu
+from running import run
 
 OK = 33
 
@@ -168,6 +169,42 @@ def test_pkg_config_tells_how_to_build(prefix: Path, sources: Path, tmp_path: Pa
     linked = call([compiler, tmp_path / "k.o", *flags("--libs"), "-o", tmp_path / "kernel"])
     assert linked.returncode == 0 and not linked.stdout, linked.stdout
     assert_boots(tmp_path / "kernel")
+
+
+@pytest.mark.parametrize("cc, cxx", COMPILERS, ids=["g++", "clang++"])
+def test_a_project_embeds_the_monitor(prefix: Path, tmp_path: Path, kernels: Path, cc: str, cxx: str):
+    if not shutil.which(cxx):
+        pytest.skip(f"no {cxx}")
+    shutil.copytree(ROOT / "examples" / "vmm", tmp_path / "source")
+    configured = call(["cmake", "-G", "Ninja", "-S", tmp_path / "source", "-B", tmp_path / "build",
+                       f"-DCMAKE_PREFIX_PATH={prefix}", f"-DCMAKE_C_COMPILER={cc}", f"-DCMAKE_CXX_COMPILER={cxx}"])
+    assert configured.returncode == 0, configured.stdout
+    built = call(["cmake", "--build", tmp_path / "build"])
+    assert built.returncode == 0, built.stdout
+    started = call([tmp_path / "build" / "vmm-example", kernels / "startinfo32", tmp_path / "none"])
+    assert (started.returncode, started.stdout.startswith(f"vmm-example: {tmp_path / 'none'}: ")) == (1, True), started
+
+
+def test_pkg_config_tells_how_to_embed(prefix: Path, tmp_path: Path, kernels: Path):
+    """Statically, as the lab wants it; and what was built boots a kernel."""
+    environment = os.environ | {"PKG_CONFIG_PATH": os.fspath(prefix / "lib" / "pkgconfig")}
+    asked = call(["pkg-config", "--cflags", "--libs", "--static", "pvh-vmm"], env=environment)
+    assert asked.returncode == 0, asked.stdout
+    built = call(["g++-12", "-static", ROOT / "examples" / "vmm" / "main.cpp", *asked.stdout.split(), "-o", tmp_path / "vmm"])
+    assert built.returncode == 0 and not built.stdout, built.stdout
+    (tmp_path / "disk").write_bytes(bytes(4096))
+    command = [tmp_path / "vmm", kernels / "hello", tmp_path / "disk"]
+    ended = run(command if HOST_KVM else [LAB, "run", "--hold", "--timeout", "60", "--", *command], limit=110)
+    assert (ended.status, ended.stderr) == (1, ""), ended
+    assert ended.stdout.endswith(b"ended: reset\n") and b"hello from PVH" in ended.stdout, ended
+
+
+def test_an_unknown_component_is_refused(prefix: Path, tmp_path: Path):
+    (tmp_path / "CMakeLists.txt").write_text("cmake_minimum_required(VERSION 3.25)\nproject(outside LANGUAGES C CXX)\n"
+                                             "find_package(pvh REQUIRED COMPONENTS xen)\n")
+    configured = call(["cmake", "-G", "Ninja", "-S", tmp_path, "-B", tmp_path / "build", f"-DCMAKE_PREFIX_PATH={prefix}"])
+    assert configured.returncode != 0
+    assert "pvh has no component xen" in configured.stdout, configured.stdout
 
 
 def test_an_installed_kernel_boots_in_the_installed_monitor(prefix: Path, project: Path, boot):

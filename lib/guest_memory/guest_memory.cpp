@@ -1,9 +1,14 @@
 // SPDX-License-Identifier: BSD-2-Clause
+#include <fcntl.h>
+#include <linux/falloc.h>
+#include <linux/memfd.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <fstream>
 
 #include <fmt/format.h>
 #include <pvh/base/try.hpp>
@@ -12,7 +17,7 @@
 namespace pvh::guest_memory {
 namespace {
 
-constexpr std::size_t kHugePage = 2u << 20;
+constexpr std::uint64_t kHugePage = kHugePageSize.value();
 
 std::unexpected<Fault> fault(MemoryError code, std::string detail, int sys_errno = 0) {
   return std::unexpected(Fault{code, std::move(detail), std::nullopt, sys_errno});
@@ -23,7 +28,8 @@ std::unexpected<Fault> outside(base::PhysAddr address, std::uint64_t size) {
                fmt::format("{:#x} bytes at {:#x}", size, address.value()));
 }
 
-Result<base::Mapping> map_region(base::Range range) {
+// Address space for a region, aligned as the guest sees it; with `usable` it is memory already.
+Result<base::Mapping> reserve(base::Range range, bool usable) {
   const std::uint64_t size = range.size().value();
   const std::uint64_t skew = range.first().value() % kHugePage;
   const auto reserve = base::checked_add(size, std::uint64_t{2} * kHugePage);
@@ -33,7 +39,8 @@ Result<base::Mapping> map_region(base::Range range) {
   // Without MAP_NORESERVE, so that the host's own overcommit policy decides what is too much.
   // Reserve more than needed, keep the part that is aligned as the guest sees it, give the rest
   // back.
-  void* raw = ::mmap(nullptr, *reserve, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  void* raw = ::mmap(nullptr, *reserve, usable ? PROT_READ | PROT_WRITE : PROT_NONE,
+                     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (raw == MAP_FAILED) {
     return fault(MemoryError::kNoHostMemory, fmt::format("{} MiB", size >> 20), errno);
   }
@@ -44,8 +51,116 @@ Result<base::Mapping> map_region(base::Range range) {
     ::munmap(start, head);
   }
   ::munmap(start + head + size, *reserve - head - size);
-  ::madvise(start + head, size, MADV_DONTDUMP);
   return base::Mapping(start + head, size);
+}
+
+// The part of a range that is made of whole pages of `page` bytes.
+std::optional<base::Range> whole_pages(base::Range range, base::ByteSize page) {
+  const auto first = range.first().align_up(page);
+  const auto end = range.end() ? range.end()->align_down(page) : std::nullopt;
+  return first && end ? base::Range::from_end(*first, *end) : std::nullopt;
+}
+
+std::uint64_t pool_count(const char* name) {
+  std::ifstream file(fmt::format("/sys/kernel/mm/hugepages/hugepages-2048kB/{}", name));
+  std::uint64_t count = 0;
+  file >> count;
+  return count;
+}
+
+// How many the guest needs, how many there are, and how to have enough.
+std::unexpected<Fault> no_huge_pages(std::span<const base::Range> ranges) {
+  std::uint64_t needed = 0;
+  for (const base::Range& range : ranges) {
+    const auto whole = whole_pages(range, kHugePageSize);
+    needed += whole ? whole->size().value() / kHugePage : 0;
+  }
+  const std::uint64_t free = pool_count("free_hugepages");
+  const std::uint64_t promised = pool_count("resv_hugepages");
+  const std::uint64_t ours = free - std::min(free, promised);
+  const std::uint64_t missing = needed - std::min(needed, ours);
+  return fault(MemoryError::kNoHugePages,
+               fmt::format("{} of 2 MiB are needed, {} are free; `sysctl vm.nr_hugepages={}`",
+                           needed, ours, pool_count("nr_hugepages") + missing));
+}
+
+std::unexpected<Fault> no_file(const Backing& backing, int sys_errno) {
+  return fault(MemoryError::kNoFile,
+               backing.kind == Backing::Kind::kMemfd ? "memfd_create"
+                                                     : "memfd_create with huge pages of 2 MiB",
+               sys_errno);
+}
+
+// As long as the guest's addresses reach; takes no memory yet.
+Result<base::Fd> make_file(const Backing& backing, base::Range last) {
+  const auto size = last.end() ? std::optional(last.end()->value()) : std::nullopt;
+  rlimit limit{};
+  // Beyond it the kernel sends SIGXFSZ besides its error.
+  if (!size || *size > INT64_MAX ||
+      (::getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur < *size)) {
+    return no_file(backing, EFBIG);
+  }
+  const bool huge = backing.kind == Backing::Kind::kHugePages;
+  const unsigned flags = MFD_CLOEXEC | MFD_ALLOW_SEALING | (huge ? MFD_HUGETLB | MFD_HUGE_2MB : 0u);
+  base::Fd file(::memfd_create(backing.name.substr(0, 200).c_str(), flags));
+  // A pool's files are whole huge pages.
+  const std::uint64_t length = huge ? base::align_up(*size, kHugePage).value_or(*size) : *size;
+  if (!file || ::ftruncate(file.get(), static_cast<off_t>(length)) != 0 ||
+      ::fcntl(file.get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0) {
+    return no_file(backing, errno);
+  }
+  return file;
+}
+
+int take_all(const base::Fd& file, base::Range range) {
+  int done = -1;
+  do {
+    done = ::fallocate(file.get(), 0, static_cast<off_t>(range.first().value()),
+                       static_cast<off_t>(range.size().value()));
+  } while (done != 0 && errno == EINTR);
+  return done == 0 ? 0 : errno;
+}
+
+// Puts the file's bytes of the range, which lies in the region, in their place.
+Result<void> map_file(GuestMemory::Region& region, const base::Fd& file, base::Range range) {
+  const std::uint64_t offset = range.first().value() - region.range.first().value();
+  const base::MutableBytes bytes = region.mapping.bytes().subspan(offset, range.size().value());
+  if (::mmap(bytes.data(), bytes.size(), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, file.get(),
+             static_cast<off_t>(range.first().value())) == MAP_FAILED) {
+    return fault(MemoryError::kNoHostMemory, fmt::format("{} MiB", bytes.size() >> 20), errno);
+  }
+  region.in_file = bytes;
+  return {};
+}
+
+// Makes what is not in the file of a region of PROT_NONE usable.
+Result<void> open_rest(GuestMemory::Region& region) {
+  const base::MutableBytes all = region.mapping.bytes();
+  const base::MutableBytes head =
+      region.in_file.empty()
+          ? all
+          : all.first(static_cast<std::size_t>(region.in_file.data() - all.data()));
+  const base::MutableBytes tail = region.in_file.empty()
+                                      ? base::MutableBytes()
+                                      : all.subspan(head.size() + region.in_file.size());
+  for (const base::MutableBytes part : {head, tail}) {
+    if (!part.empty() && ::mprotect(part.data(), part.size(), PROT_READ | PROT_WRITE) != 0) {
+      return fault(MemoryError::kNoHostMemory, fmt::format("{} KiB", part.size() >> 10), errno);
+    }
+  }
+  return {};
+}
+
+// The whole pages of `page` bytes that `bytes` and `part` share.
+base::MutableBytes shared_pages(base::MutableBytes bytes, base::MutableBytes part,
+                                std::uint64_t page) {
+  const auto start = reinterpret_cast<std::uintptr_t>(bytes.data());
+  const auto part_start = reinterpret_cast<std::uintptr_t>(part.data());
+  const auto first = base::align_up(std::uint64_t{std::max(start, part_start)}, page);
+  const auto end = base::align_down(
+      std::uint64_t{std::min(start + bytes.size(), part_start + part.size())}, page);
+  return first && end && *first < *end ? bytes.subspan(*first - start, *end - *first)
+                                       : base::MutableBytes();
 }
 
 }  // namespace
@@ -58,24 +173,51 @@ base::Explanation explain(MemoryError code) {
       return {"two regions of guest memory overlap or are not made of whole pages", ""};
     case MemoryError::kNoHostMemory:
       return {"the host has not enough memory for the guest", "ask for less with --memory"};
+    case MemoryError::kNoHugePages:
+      return {"the host has not enough huge pages for the guest",
+              "have more reserved, or run without --hugepages"};
+    case MemoryError::kNoFile:
+      return {"the host has no file for the guest's memory", "run without --hugepages and --memfd"};
   }
   return {"unknown error", ""};
 }
 
-Result<GuestMemory> GuestMemory::create(std::span<const base::Range> ranges) {
+Result<GuestMemory> GuestMemory::create(std::span<const base::Range> ranges,
+                                        const Backing& backing) {
   std::vector<base::Range> sorted(ranges.begin(), ranges.end());
   std::ranges::sort(sorted);
   std::vector<Region> regions;
   for (const base::Range& range : sorted) {
-    const bool whole_pages = range.first().is_aligned(base::kPageSize) &&
-                             base::is_aligned(range.size().value(), base::kPageSize.value());
-    if (!whole_pages || (!regions.empty() && regions.back().range.overlaps(range))) {
+    const bool is_whole = range.first().is_aligned(base::kPageSize) &&
+                          base::is_aligned(range.size().value(), base::kPageSize.value());
+    if (!is_whole || (!regions.empty() && regions.back().range.overlaps(range))) {
       return fault(MemoryError::kOverlap,
                    fmt::format("{:#x}-{:#x}", range.first().value(), range.last().value()));
     }
-    regions.push_back({range, TRY(map_region(range))});
+    regions.push_back({range, TRY(reserve(range, backing.kind != Backing::Kind::kHugePages)), {}});
   }
-  return GuestMemory(std::move(regions));
+  const bool huge = backing.kind == Backing::Kind::kHugePages;
+  const base::ByteSize file_page = huge ? kHugePageSize : base::kPageSize;
+  base::Fd file;
+  if (backing.kind != Backing::Kind::kAnonymous && !sorted.empty()) {
+    file = TRY(make_file(backing, sorted.back()));
+  }
+  for (Region& region : regions) {
+    if (const auto part = file ? whole_pages(region.range, file_page) : std::nullopt) {
+      if (const int error = huge ? take_all(file, *part) : 0; error != 0) {
+        // What it took so far is to be counted as free.
+        regions.clear();
+        file.reset();
+        return error == ENOSPC || error == ENOMEM ? no_huge_pages(sorted) : no_file(backing, error);
+      }
+      TRY(map_file(region, file, *part));
+    }
+    if (huge) {
+      TRY(open_rest(region));
+    }
+    ::madvise(region.mapping.bytes().data(), region.mapping.bytes().size(), MADV_DONTDUMP);
+  }
+  return GuestMemory(std::move(regions), std::move(file), file_page.value());
 }
 
 std::optional<GuestMemory::Place> GuestMemory::find(base::PhysAddr address,
@@ -138,20 +280,32 @@ Result<base::MutableBytes> GuestMemory::slice(base::PhysAddr address, base::Byte
 }
 
 void GuestMemory::discard(base::MutableBytes slice) {
-  const auto inside = [slice](const Region& region) {
-    const auto bytes = region.mapping.bytes();
+  const auto region = std::ranges::find_if(regions_, [slice](Region& each) {
+    const auto bytes = each.mapping.bytes();
     return slice.data() >= bytes.data() &&
            slice.data() + slice.size() <= bytes.data() + bytes.size();
-  };
-  if (!std::ranges::any_of(regions_, inside)) {
+  });
+  if (region == regions_.end()) {
     return;
   }
-  const std::uint64_t page = base::kPageSize.value();
-  const auto first = reinterpret_cast<std::uintptr_t>(slice.data());
-  const std::uint64_t head = (page - first % page) % page;
-  if (slice.size() >= head + page) {
-    // Advice: when the host does not take it, the pages stay, and that is all.
-    ::madvise(slice.data() + head, (slice.size() - head) / page * page, MADV_DONTNEED);
+  const base::MutableBytes all = region->mapping.bytes();
+  const base::MutableBytes in_file = region->in_file;
+  const std::size_t before =
+      in_file.empty() ? all.size() : static_cast<std::size_t>(in_file.data() - all.data());
+  struct Part {
+    base::MutableBytes bytes;
+    std::uint64_t page;
+    int advice;  // MADV_REMOVE makes a hole in the file: else its pages would only be unmapped
+  };
+  for (const Part& part :
+       {Part{all.first(before), base::kPageSize.value(), MADV_DONTNEED},
+        Part{in_file, file_page_, MADV_REMOVE},
+        Part{all.subspan(before + in_file.size()), base::kPageSize.value(), MADV_DONTNEED}}) {
+    const base::MutableBytes pages = shared_pages(slice, part.bytes, part.page);
+    if (!pages.empty()) {
+      // Advice: when the host does not take it, the pages stay, and that is all.
+      ::madvise(pages.data(), pages.size(), part.advice);
+    }
   }
 }
 

@@ -14,6 +14,7 @@
 #include <pvh/vmm/machine.hpp>
 #include <pvh/vmm/mp_table.hpp>
 
+#include "internal/check_devices.hpp"
 #include "internal/virtio_devices.hpp"
 
 namespace pvh::vmm {
@@ -150,6 +151,7 @@ Result<std::unique_ptr<const BootPlan>> plan_boot(const loader::Image& image,
       request.rsdp = placement.rsdp;
     }
   }
+  TRY(internal::check_devices(options, request.ram, request.table_memory, boot->virtio));
   boot->plan = TRY(lift(loader::make_plan(image, request)));
   boot->link_map = link_map_of(image, boot->plan.load_offset);
   return boot;

@@ -9,7 +9,6 @@
 
 #include <array>
 #include <cerrno>
-#include <cstdio>
 #include <cstdlib>
 
 #include <fmt/format.h>
@@ -31,7 +30,7 @@ struct Pty {
   base::Fd theirs;
 };
 
-Result<Pty> open_pty(std::string_view console) {
+Result<Pty> open_pty(std::string_view console, const Notice& notice) {
   base::Fd pty(::posix_openpt(O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC));
   std::array<char, 128> name{};
   if (!pty || ::grantpt(pty.get()) != 0 || ::unlockpt(pty.get()) != 0 ||
@@ -47,18 +46,19 @@ Result<Pty> open_pty(std::string_view console) {
   }
   ::cfmakeraw(&settings);  // no echo of the guest's output back into its input
   ::tcsetattr(other.get(), TCSANOW, &settings);
-  fmt::print(stderr, "pvh: the {} is on {}\n", console, name.data());
+  tell(notice, "", fmt::format("the {} is on {}", console, name.data()));
   return Pty{std::move(pty), std::move(other)};
 }
 
-Result<base::Fd> accept_one(const std::string& path, std::string_view console) {
+Result<base::Fd> accept_one(const std::string& path, std::string_view console,
+                            const Notice& notice) {
   const auto listener = devices::UnixListener::open(path);
   if (!listener) {
     const bool request = listener.error().code == devices::UnixSocketError::kBadPath;
     return std::unexpected(Failure{request ? FailureKind::kRequest : FailureKind::kHostIo,
                                    base::to_text(listener.error())});
   }
-  fmt::print(stderr, "pvh: the {} waits for a client on {}\n", console, path);
+  tell(notice, "", fmt::format("the {} waits for a client on {}", console, path));
   base::Fd client;
   do {
     pollfd wait{.fd = listener->get(), .events = POLLIN, .revents = 0};
@@ -69,6 +69,17 @@ Result<base::Fd> accept_one(const std::string& path, std::string_view console) {
     return cannot(fmt::format("no client came to {}", path), errno);
   }
   return client;
+}
+
+Result<base::Fd> duplicate(int fd) {
+  if (fd < 0) {
+    return base::Fd();
+  }
+  base::Fd copy(::fcntl(fd, F_DUPFD_CLOEXEC, 0));
+  if (!copy) {
+    return cannot(fmt::format("cannot use descriptor {} for the console", fd), errno);
+  }
+  return copy;
 }
 
 // Whether there is something to read there: not when the caller closed it, and we keep its number
@@ -106,7 +117,8 @@ base::Fd open_again(int fd, int mode) {
 
 }  // namespace
 
-Result<Console> Console::open(const ConsoleSpec& spec, std::string_view name) {
+Result<Console> Console::open(const ConsoleSpec& spec, const Notice& notice,
+                              std::string_view name) {
   switch (spec.kind) {
     case ConsoleKind::kStdio: {
       Console console(is_readable(STDIN_FILENO) ? STDIN_FILENO : -1, STDOUT_FILENO, base::Fd(),
@@ -125,22 +137,39 @@ Result<Console> Console::open(const ConsoleSpec& spec, std::string_view name) {
       return Console(-1, output, std::move(file), false);
     }
     case ConsoleKind::kPty: {
-      Pty pty = TRY(open_pty(name));
+      Pty pty = TRY(open_pty(name, notice));
       const int fd = pty.ours.get();
       Console console(fd, fd, std::move(pty.ours), true);
-      console.pty_keeper_ = std::move(pty.theirs);
+      console.also_owned_ = std::move(pty.theirs);
       return console;
     }
     case ConsoleKind::kUnixSocket: {
-      base::Fd client = TRY(accept_one(spec.path, name));
+      base::Fd client = TRY(accept_one(spec.path, name, notice));
       const int fd = client.get();
       return Console(fd, fd, std::move(client), false);
+    }
+    case ConsoleKind::kDescriptors:
+    case ConsoleKind::kFunction: {
+      const bool is_function = spec.kind == ConsoleKind::kFunction;
+      base::Fd input = TRY(duplicate(spec.input));
+      base::Fd output = TRY(duplicate(is_function ? -1 : spec.output));
+      const int fd = output.get();
+      Console console(input.get(), fd, std::move(output), false);
+      console.also_owned_ = std::move(input);
+      if (is_function) {
+        console.function_ = spec.write;
+      }
+      return console;
     }
   }
   return cannot("unknown console", EINVAL);
 }
 
 Result<Console::Ends> Console::give_ends() {
+  if (function_) {
+    return std::unexpected(
+        Failure{FailureKind::kRequest, "a function has no descriptor: give a pipe or a socket"});
+  }
   Ends ends;
   if (input_ >= 0) {
     ends.input = open_again(input_, O_RDONLY);
@@ -153,8 +182,10 @@ Result<Console::Ends> Console::give_ends() {
   }
   // Without the keeper the other end is open where somebody is, so that what he has not read yet
   // can wait for him, and what nobody would read need not.
-  ends.pseudo_terminal = static_cast<bool>(pty_keeper_);
-  pty_keeper_.reset();
+  ends.pseudo_terminal = lossy_;
+  if (lossy_) {
+    also_owned_.reset();
+  }
   return ends;
 }
 
@@ -188,6 +219,10 @@ int write_all(int fd, base::Bytes bytes, const std::atomic<bool>& stop) {
 }
 
 int Console::write(base::Bytes bytes, const std::atomic<bool>& stop) const {
+  if (function_) {
+    function_(bytes);
+    return 0;
+  }
   if (output_ < 0) {
     return 0;
   }

@@ -3,6 +3,10 @@
 
 namespace pvh::vmm {
 
+std::string to_text(const Failure& failure) {
+  return failure.subject.empty() ? failure.text : failure.subject + ": " + failure.text;
+}
+
 Failure to_failure(const loader::ImageFault& fault) {
   return {FailureKind::kMalformed, base::to_text(fault)};
 }

@@ -114,6 +114,10 @@ class WakeInput final : public devices::InputWanted {
   const base::EventFd& event_;
 };
 
+int kick_signal() {
+  return SIGRTMIN;
+}
+
 // What one vCPU did; merged when its thread has ended.
 struct ExitCounts {
   std::map<std::string, std::uint64_t> by_reason;
@@ -128,6 +132,33 @@ void merge(std::map<Key, std::uint64_t>& into, const std::map<Key, std::uint64_t
     into[key] += count;
   }
 }
+
+// While a machine runs, the kick ends KVM_RUN and write() with EINTR: its handler does nothing. All
+// machines of the process share it.
+class KickHandler {
+ public:
+  KickHandler() {
+    const std::scoped_lock lock(mutex_);
+    if (users_++ == 0) {
+      struct sigaction kick{};
+      kick.sa_handler = [](int) {};
+      ::sigaction(kick_signal(), &kick, &before_);
+    }
+  }
+  ~KickHandler() {
+    const std::scoped_lock lock(mutex_);
+    if (--users_ == 0) {
+      ::sigaction(kick_signal(), &before_, nullptr);
+    }
+  }
+  KickHandler(const KickHandler&) = delete;
+  KickHandler& operator=(const KickHandler&) = delete;
+
+ private:
+  static inline std::mutex mutex_;
+  static inline unsigned users_ = 0;
+  static inline struct sigaction before_{};
+};
 
 // Blocks `signals` in this thread, and so in those that it starts, until the end of the scope.
 class BlockedSignals {
@@ -156,8 +187,14 @@ sigset_t ending_signals() {
   return signals;
 }
 
-int kick_signal() {
-  return SIGRTMIN;
+// What our threads leave to the caller's: all but those by which a thread learns of its own faults.
+sigset_t foreign_signals() {
+  sigset_t signals;
+  ::sigfillset(&signals);
+  for (const int number : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT, SIGSYS}) {
+    ::sigdelset(&signals, number);
+  }
+  return signals;
 }
 
 devices::Cmos::Options cmos_options(std::span<const base::Range> ram) {
@@ -197,7 +234,11 @@ class KvmMachine final : public Machine {
       : acpi_on_(options.acpi),
         debug_exit_on_(options.debug_exit),
         debug_console_on_(options.debug_console),
+        take_signals_(options.take_signals),
         timeout_(options.timeout),
+        stop_token_(options.stop),
+        port_devices_(options.port_devices),
+        mmio_devices_(options.mmio_devices),
         console_(console),
         memory_(std::move(memory)),
         vm_(std::move(vm)),
@@ -233,7 +274,11 @@ class KvmMachine final : public Machine {
   bool acpi_on_;
   bool debug_exit_on_;
   bool debug_console_on_;
+  bool take_signals_;
   std::optional<std::chrono::nanoseconds> timeout_;
+  std::stop_token stop_token_;
+  std::vector<PortDevice> port_devices_;
+  std::vector<MmioDevice> mmio_devices_;
   const Console& console_;
   guest_memory::GuestMemory memory_;  // before vm_: KVM maps it until the VM is closed
   kvm::Vm vm_;
@@ -303,7 +348,8 @@ Result<std::unique_ptr<Machine>> KvmMachine::create(const BootPlan& boot,
   if (boot.request.table_memory) {
     ranges.push_back(*boot.request.table_memory);
   }
-  guest_memory::GuestMemory memory = TRY(lift(guest_memory::GuestMemory::create(ranges)));
+  guest_memory::GuestMemory memory =
+      TRY(lift(guest_memory::GuestMemory::create(ranges, options.backing)));
   // Slots before the irqchip: on Linux 6.18 a slot that follows a new in-kernel device waits for an
   // SRCU grace period.
   std::uint32_t slot = 0;
@@ -336,7 +382,8 @@ Result<std::unique_ptr<Machine>> KvmMachine::create(const BootPlan& boot,
                                .memory = machine->memory_,
                                .link_map = boot.link_map,
                                .kick = kick_signal(),
-                               .end = [&it = *machine] { it.end({EndingCause::kQuit, 0, ""}); }}));
+                               .end = [&it = *machine] { it.end({EndingCause::kQuit, 0, ""}); },
+                               .notice = options.notice}));
   }
   return machine;
 }
@@ -360,8 +407,17 @@ Result<void> KvmMachine::add_devices(const BootPlan& boot, VirtioPtr virtio) {
   if (debug_console_on_) {
     places.push_back({kDebugConsolePort, kDebugConsolePorts, debug_console_});
   }
+  // plan_boot() has seen to it that these lie beside ours.
+  for (const PortDevice& own : port_devices_) {
+    places.push_back({own.first, own.count, *own.device});
+  }
   for (const Place& place : places) {
     if (const auto added = ports_.add(place.port, place.count, place.device); !added) {
+      return std::unexpected(Failure{FailureKind::kRequest, base::to_text(added.error())});
+    }
+  }
+  for (const MmioDevice& own : mmio_devices_) {
+    if (const auto added = mmio_.add(own.first, own.size.value(), *own.device); !added) {
       return std::unexpected(Failure{FailureKind::kRequest, base::to_text(added.error())});
     }
   }
@@ -415,6 +471,8 @@ std::optional<Ending> KvmMachine::ending_of(devices::Action action) {
       return Ending{EndingCause::kReset, 0, ""};
     case devices::Request::kDebugExit:
       return Ending{EndingCause::kDebugExit, action.value, ""};
+    case devices::Request::kStop:
+      return Ending{EndingCause::kStopped, action.value, ""};
     case devices::Request::kOutputLost:
       return Ending{EndingCause::kHostIo, 0,
                     fmt::format("cannot write the console: {}",
@@ -497,6 +555,10 @@ std::optional<Ending> KvmMachine::handle(kvm::Vcpu& vcpu, const kvm::Exit& exit,
 }
 
 void KvmMachine::vcpu_thread(kvm::Vcpu& vcpu, ExitCounts& counts) {
+  sigset_t kick;
+  ::sigemptyset(&kick);
+  ::sigaddset(&kick, kick_signal());
+  ::pthread_sigmask(SIG_UNBLOCK, &kick, nullptr);
   debug::VcpuGate* const gate = debugger_ ? &debugger_->gate() : nullptr;
   if (gate != nullptr) {
     gate->enter(vcpu.id());
@@ -672,21 +734,23 @@ void KvmMachine::stop_vcpus(std::vector<std::thread>& threads) {
 }
 
 Result<Ending> KvmMachine::run() {
-  // A handler that does nothing makes the signal end KVM_RUN and write() with EINTR.
-  struct sigaction kick{};
-  struct sigaction kick_before{};
-  kick.sa_handler = [](int) {};
-  ::sigaction(kick_signal(), &kick, &kick_before);
-
-  const sigset_t signals = ending_signals();
-  sigset_t blocked = signals;
-  ::sigaddset(&blocked, SIGPIPE);   // a console that went away is an error to report
-  ::sigaddset(&blocked, SIGXFSZ);   // and a disk's file that may not grow is one to the guest
-  ::sigaddset(&blocked, SIGWINCH);  // the virtio console's signalfd has it
+  const KickHandler kick_handler;
+  sigset_t signals;
+  ::sigemptyset(&signals);
+  sigset_t blocked = foreign_signals();
+  if (take_signals_) {
+    signals = ending_signals();
+    blocked = signals;
+    ::sigaddset(&blocked, SIGPIPE);   // a console that went away is an error to report
+    ::sigaddset(&blocked, SIGXFSZ);   // and a disk's file that may not grow is one to the guest
+    ::sigaddset(&blocked, SIGWINCH);  // the virtio console's signalfd has it
+  }
   std::optional<BlockedSignals> block(blocked);
 
   std::vector<ExitCounts> counts(vcpus_.size());
   std::vector<std::thread> threads;
+  std::optional<std::stop_callback<std::function<void()>>> stopper;
+  stopper.emplace(stop_token_, [this] { end({EndingCause::kStopped, 0, ""}); });
   statistics_.first_instruction = Clock::now();
   Result<void> started = virtio_->start();
   if (started) {
@@ -695,12 +759,16 @@ Result<Ending> KvmMachine::run() {
   if (started && debugger_) {
     started = debugger_->start();
   }
+  if (!take_signals_) {
+    block.reset();  // our threads have theirs; this one is the caller's
+  }
   const Result<void> waited = started ? wait_for_end(signals) : started;
   if (debugger_) {
     debugger_->let_go();
   }
   stop_vcpus(threads);
   virtio_->stop();
+  stopper.reset();
   if (debugger_) {
     debugger_->finish(ending_);
   }
@@ -712,7 +780,6 @@ Result<Ending> KvmMachine::run() {
   // SIGPIPE and SIGXFSZ stay pending in threads that are gone now; the signals that ended us were
   // taken by the signalfd.
   block.reset();
-  ::sigaction(kick_signal(), &kick_before, nullptr);
   for (const ExitCounts& count : counts) {
     merge(statistics_.exits, count.by_reason);
     merge(statistics_.port_reads, count.port_reads);
@@ -728,6 +795,34 @@ Result<Ending> KvmMachine::run() {
 }
 
 }  // namespace
+
+std::string_view to_string(EndingCause cause) {
+  switch (cause) {
+    case EndingCause::kPowerOff:
+      return "power-off";
+    case EndingCause::kReset:
+      return "reset";
+    case EndingCause::kDebugExit:
+      return "debug-exit";
+    case EndingCause::kQuit:
+      return "quit";
+    case EndingCause::kStopped:
+      return "stopped";
+    case EndingCause::kTripleFault:
+      return "triple-fault";
+    case EndingCause::kCannotRun:
+      return "cannot-run";
+    case EndingCause::kHost:
+      return "host";
+    case EndingCause::kHostIo:
+      return "host-io";
+    case EndingCause::kSignal:
+      return "signal";
+    case EndingCause::kTimeout:
+      return "timeout";
+  }
+  return "unknown";
+}
 
 Result<std::unique_ptr<Machine>> Machine::create(const BootPlan& boot,
                                                  const MachineOptions& options,

@@ -30,15 +30,10 @@ Failure host_failure(const std::string& what) {
   return {FailureKind::kHost, fmt::format("{}: {}", what, base::errno_text(errno))};
 }
 
-// One line, in one write: other threads say things, too.
-void say(const std::string& name, const std::string& words) {
-  const std::string line = fmt::format("pvh: {}: {}\n", name, words);
-  [[maybe_unused]] const ssize_t written = ::write(STDERR_FILENO, line.data(), line.size());
-}
-
 Result<std::unique_ptr<devices::virtio::Net>> make_net(const NetOption& option,
                                                        const std::string& name,
-                                                       devices::EventLoop& loop) {
+                                                       devices::EventLoop& loop,
+                                                       const Notice& notice) {
   using namespace devices::net;  // NOLINT(google-build-using-namespace): here only
   const auto named = [&name](Failure failure) {
     failure.subject = name;
@@ -49,8 +44,8 @@ Result<std::unique_ptr<devices::virtio::Net>> make_net(const NetOption& option,
                                     .mac = {},
                                     .mtu = 0,
                                     .limits = {.bytes_per_second = option.bytes_per_second},
-                                    .complain = [name](const std::string& words) {
-                                      say(name, words + "; the guest's link is down");
+                                    .complain = [name, notice](const std::string& words) {
+                                      tell(notice, name, words + "; the guest's link is down");
                                     }};
   if (option.tap.empty()) {
     auto end = PasstEnd::start({.forwards = option.forwards, .program = {}});
@@ -87,6 +82,7 @@ std::size_t count_virtio(const MachineOptions& options) {
 // Makes those that count_virtio() counts.
 Result<std::unique_ptr<VirtioDevices>> VirtioDevices::create(const MachineOptions& options) {
   std::unique_ptr<VirtioDevices> made(new VirtioDevices());
+  made->notice_ = options.notice;
   if (count_virtio(options) == 0) {
     return made;
   }
@@ -124,7 +120,7 @@ Result<std::unique_ptr<VirtioDevices>> VirtioDevices::create(const MachineOption
   }
   for (const NetOption& net : options.nets) {
     const std::string name = net.tap.empty() ? "--net user" : "--net tap=" + net.tap;
-    made->add(name, TRY(make_net(net, name, *made->loop_)));
+    made->add(name, TRY(make_net(net, name, *made->loop_, options.notice)));
   }
   if (options.virtio_console) {
     TRY(made->add_console(*options.virtio_console));
@@ -152,14 +148,16 @@ Result<void> VirtioDevices::add_disk(const DiskRequest& request) {
   if (!io) {
     return std::unexpected(host_failure(name));
   }
-  auto blk = devices::virtio::Blk::create(
-      {.loop = *loop_,
-       .disk = std::move(*disk),
-       .io = std::move(io),
-       .id = request.id,
-       .limits = request.limits,
-       .clock = {},
-       .complain = [name](const std::string& words) { say(name, words); }});
+  auto blk =
+      devices::virtio::Blk::create({.loop = *loop_,
+                                    .disk = std::move(*disk),
+                                    .io = std::move(io),
+                                    .id = request.id,
+                                    .limits = request.limits,
+                                    .clock = {},
+                                    .complain = [name, notice = notice_](const std::string& words) {
+                                      tell(notice, name, words);
+                                    }});
   if (!blk) {
     return std::unexpected(host_failure(name));
   }
@@ -172,7 +170,7 @@ Result<void> VirtioDevices::add_console(const ConsoleSpec& spec) {
     failure.subject = "--virtio-console";
     return std::unexpected(std::move(failure));
   };
-  auto place = Console::open(spec, "virtio console");
+  auto place = Console::open(spec, notice_, "virtio console");
   if (!place) {
     return named(std::move(place.error()));
   }
@@ -250,7 +248,7 @@ Result<void> VirtioDevices::attach(std::span<const VirtioSlot> slots, Host host)
          .loop = *loop_,
          .memory = host_->memory,
          .connect = [this, &slot] { return connect(slot); },
-         .complain = [&slot](const std::string& words) { say(slot.name, words); }});
+         .complain = [this, &slot](const std::string& words) { tell(notice_, slot.name, words); }});
     if (!slot.transport) {
       return std::unexpected(host_failure(slot.name));
     }

@@ -9,7 +9,6 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <cstdio>
 #include <system_error>
 #include <utility>
 
@@ -30,6 +29,7 @@ gdb::MachineEnd end_of(const Ending& ending) {
     case EndingCause::kPowerOff:
     case EndingCause::kReset:
     case EndingCause::kQuit:
+    case EndingCause::kStopped:
       return {.by_signal = false, .value = 0};
     case EndingCause::kDebugExit:
       return {.by_signal = false, .value = static_cast<std::uint8_t>(ending.value * 2 + 1)};
@@ -52,6 +52,7 @@ gdb::MachineEnd end_of(const Ending& ending) {
 
 Debugger::Debugger(Listener listener, base::Fd wake_event, Parts parts, std::uint32_t debug_flags)
     : listener_(std::move(listener)),
+      notice_(std::move(parts.notice)),
       wake_(std::move(wake_event)),
       gate_(parts.vcpus, parts.kick, [this] { wake(); }),
       target_({.vcpus = parts.vcpus,
@@ -83,7 +84,7 @@ Debugger::~Debugger() {
 }
 
 Result<void> Debugger::start() {
-  fmt::print(stderr, "pvh: waiting for gdb: target remote {}\n", listener_.place());
+  tell(notice_, "", fmt::format("waiting for gdb: target remote {}", listener_.place()));
   try {
     thread_ = std::thread([this] { serve(); });
   } catch (const std::system_error& error) {  // the one way in which std::thread can say no

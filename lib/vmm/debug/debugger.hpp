@@ -33,6 +33,7 @@ class Debugger {
     std::vector<LinkedRange> link_map;
     int kick;                   // the signal that interrupts a KVM_RUN
     std::function<void()> end;  // ends the machine; any thread may call it
+    Notice notice;
   };
   // What `parts` refers to must outlive the Debugger.
   [[nodiscard]] static Result<std::unique_ptr<Debugger>> create(Listener listener, Parts parts);
@@ -42,7 +43,7 @@ class Debugger {
 
   [[nodiscard]] VcpuGate& gate() { return gate_; }
 
-  // Says on stderr where gdb is waited for.
+  // Tells where gdb is waited for.
   [[nodiscard]] Result<void> start();
   // The machine ends: first nothing is held any more; then, when no vCPU runs, gdb is told how.
   void let_go();
@@ -59,6 +60,7 @@ class Debugger {
   void wake() const;
 
   Listener listener_;
+  Notice notice_;
   base::Fd wake_;  // an eventfd: a vCPU has something to tell, or the machine ends
   VcpuGate gate_;
   GuestTarget target_;

@@ -71,6 +71,7 @@ class VirtioDevices {
   void measure_terminal();
   [[nodiscard]] bool connect(Slot& slot);
 
+  Notice notice_;
   std::optional<Host> host_;  // while attached
   std::unique_ptr<devices::EventLoop> loop_;
   std::vector<std::unique_ptr<Slot>> slots_;

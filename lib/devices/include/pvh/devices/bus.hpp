@@ -38,6 +38,7 @@ enum class Request : std::uint8_t {
   kPowerOff,
   kReset,
   kDebugExit,  // value: the number that the guest wrote
+  kStop,       // of a device that is not this library's; value: what it likes
   // The place where a device's output goes has gone away; said once, then the output is dropped and
   // the guest goes on. value: the errno.
   kOutputLost

@@ -13,19 +13,23 @@
 #include <expected>
 #include <optional>
 #include <span>
+#include <string>
 #include <vector>
 
 #include <pvh/base/address.hpp>
 #include <pvh/base/bytes.hpp>
 #include <pvh/base/fault.hpp>
+#include <pvh/base/fd.hpp>
 #include <pvh/base/mapping.hpp>
 
 namespace pvh::guest_memory {
 
 enum class MemoryError {
-  kOutsideRam,   // the guest has no memory there, or not as much
-  kOverlap,      // two regions share an address
-  kNoHostMemory  // the host refused to map it
+  kOutsideRam,    // the guest has no memory there, or not as much
+  kOverlap,       // two regions share an address
+  kNoHostMemory,  // the host refused to map it
+  kNoHugePages,   // the host has not as many free
+  kNoFile         // the host has no such files, or may not have one as large
 };
 
 [[nodiscard]] base::Explanation explain(MemoryError code);
@@ -34,17 +38,35 @@ using Fault = base::Fault<MemoryError>;
 template <typename T>
 using Result = std::expected<T, Fault>;
 
+inline constexpr base::ByteSize kHugePageSize{std::uint64_t{2} << 20};
+
+// What the memory is made of on the host.
+struct Backing {
+  enum class Kind : std::uint8_t {
+    kAnonymous,  // private; taken page by page as it is touched
+    // A file without a place (memfd), that others may map by /proc/PID/fd; taken as it is touched.
+    kMemfd,
+    // Huge pages of 2 MiB from the host's pool, all of them taken at once. They are in such a file
+    // too. What of a region is no whole huge page, at its beginning or end, is anonymous.
+    kHugePages
+  };
+  Kind kind = Kind::kAnonymous;
+  std::string name{};  // of the file, as /proc/PID/fd shows it; at most 200 bytes of it
+};
+
 class GuestMemory {
  public:
   struct Region {
     base::Range range;
     base::Mapping mapping;
+    base::MutableBytes in_file{};  // the part of it that is
   };
 
-  // Zeroed, private, lazily populated host memory for each range; sorted by address. Page-aligned
-  // ranges only. On the host each region starts at the same offset within 2 MiB as in the guest, so
-  // that huge pages can back it.
-  [[nodiscard]] static Result<GuestMemory> create(std::span<const base::Range> ranges);
+  // Zeroed host memory for each range; sorted by address. Page-aligned ranges only. On the host
+  // each region starts at the same offset within 2 MiB as in the guest, so that huge pages can back
+  // it. In the file each byte is at its guest physical address; it cannot change its size.
+  [[nodiscard]] static Result<GuestMemory> create(std::span<const base::Range> ranges,
+                                                  const Backing& backing = {});
 
   // Both may cross from one region into a neighbour that touches it. write() changes nothing unless
   // all of it fits.
@@ -56,7 +78,8 @@ class GuestMemory {
   [[nodiscard]] Result<base::MutableBytes> slice(base::PhysAddr address, base::ByteSize size);
 
   // The guest does not need the content of these bytes (a slice) any more: whole pages among them
-  // go back to the host, and are zeros when they are touched again.
+  // (huge ones, where they are) go back to the host, and are zeros when they are touched again.
+  // A huge page that the host has given to another by then cannot be had: that ends a process.
   void discard(base::MutableBytes slice);
 
   template <base::Wire T>
@@ -78,7 +101,8 @@ class GuestMemory {
   [[nodiscard]] base::ByteSize total() const;
 
  private:
-  explicit GuestMemory(std::vector<Region> regions) : regions_(std::move(regions)) {}
+  GuestMemory(std::vector<Region> regions, base::Fd file, std::uint64_t file_page)
+      : regions_(std::move(regions)), file_(std::move(file)), file_page_(file_page) {}
 
   // The part of [address, address + size) that lies in one region, as an index and an offset into
   // it.
@@ -91,6 +115,8 @@ class GuestMemory {
   [[nodiscard]] Result<void> check(base::PhysAddr address, std::uint64_t size) const;
 
   std::vector<Region> regions_;
+  base::Fd file_;            // open for others; empty when there is none
+  std::uint64_t file_page_;  // what it is given and gives back in
 };
 
 }  // namespace pvh::guest_memory

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // Where a console of the guest's, the serial line or the virtio one, ends on the host: this
-// process's stdin and stdout, a file, a pseudo terminal, the one client of a Unix socket, or
-// nowhere.
+// process's stdin and stdout, a file, a pseudo terminal, the one client of a Unix socket,
+// descriptors or a function of the caller's, or nowhere.
 #pragma once
 
 #include <sys/ioctl.h>
 
 #include <atomic>
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -15,6 +16,7 @@
 #include <pvh/base/bytes.hpp>
 #include <pvh/base/fd.hpp>
 #include <pvh/vmm/failure.hpp>
+#include <pvh/vmm/notice.hpp>
 #include <pvh/vmm/terminal.hpp>
 
 namespace pvh::vmm {
@@ -23,18 +25,25 @@ namespace pvh::vmm {
 // wait. Returns 0 or an errno.
 [[nodiscard]] int write_all(int fd, base::Bytes bytes, const std::atomic<bool>& stop);
 
-enum class ConsoleKind { kStdio, kNone, kFile, kPty, kUnixSocket };
+enum class ConsoleKind { kStdio, kNone, kFile, kPty, kUnixSocket, kDescriptors, kFunction };
 
 struct ConsoleSpec {
   ConsoleKind kind = ConsoleKind::kStdio;
-  std::string path;  // kFile: created or truncated; kUnixSocket: bound, one client is waited for
+  std::string path{};  // kFile: created or truncated; kUnixSocket: bound, one client is waited for
+  // kDescriptors, and the first also kFunction: duplicated by open(), the caller keeps his own; -1
+  // for none.
+  int input = -1;
+  int output = -1;
+  // kFunction: gets what the guest prints, a byte or a string at a time, from a vCPU's thread, one
+  // call at a time. Must not throw. While it has not returned the vCPU waits.
+  std::function<void(base::Bytes)> write{};
 };
 
 class Console {
  public:
-  // kPty and kUnixSocket say on stderr where to connect, and for what: `name` is "console" or
+  // kPty and kUnixSocket tell `notice` where to connect, and for what: `name` is "console" or
   // "virtio console". A terminal on stdin becomes raw until the Console is gone.
-  [[nodiscard]] static Result<Console> open(const ConsoleSpec& spec,
+  [[nodiscard]] static Result<Console> open(const ConsoleSpec& spec, const Notice& notice,
                                             std::string_view name = "console");
 
   // What is typed arrives here; -1 when nothing ever will.
@@ -63,8 +72,9 @@ class Console {
   int input_;
   int output_;
   base::Fd owned_;
-  base::Fd pty_keeper_;
+  base::Fd also_owned_;
   bool lossy_;
+  std::function<void(base::Bytes)> function_;
   std::optional<RawTerminal> terminal_;
 };
 

@@ -29,8 +29,11 @@ enum class FailureKind {
 struct Failure {
   FailureKind kind;
   std::string text;
-  std::string subject{};  // the file that it is about, when that is not the kernel
+  std::string subject{};  // the file or the option that it is about; empty: the kernel
 };
+
+// "subject: what is wrong; what to do"
+[[nodiscard]] std::string to_text(const Failure& failure);
 
 template <typename T>
 using Result = std::expected<T, Failure>;

@@ -11,7 +11,7 @@ namespace pvh::vmm {
 struct GdbAddress {
   std::string path;                // of a Unix socket; empty: TCP
   std::string host = "127.0.0.1";  // a numeric address, version 4 or 6
-  std::uint16_t port = 0;          // 0: one that is free, told on stderr
+  std::uint16_t port = 0;          // 0: one that is free, told by MachineOptions::notice
 };
 
 }  // namespace pvh::vmm

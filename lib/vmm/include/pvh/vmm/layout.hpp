@@ -24,6 +24,11 @@ inline constexpr base::PhysAddr kTssBase{0xfffbd000};
 inline constexpr base::PhysAddr kVirtioBase{0xd0000000};
 inline constexpr base::ByteSize kVirtioSize{0x1000};
 
+// Kept free for devices of the embedding program's (custom_device.hpp), whatever else the machine
+// has.
+inline constexpr base::Range kCustomMmio =
+    *base::Range::from_size(base::PhysAddr(0xe0000000), base::ByteSize(0x10000000));
+
 // The interrupt inputs that the virtio devices get, in this order: those that the PICs reach, too,
 // first. Left out is what has a meaning by tradition: 0 timer, 1 keyboard, 2 cascade, 3 and 4
 // serial, 8 clock, 9 ACPI, 13 FPU.
@@ -38,7 +43,8 @@ inline constexpr std::uint32_t kPowerButtonInterrupt = 9;
 inline constexpr base::PhysAddr kHoleStart{0xc0000000};
 static_assert(kHoleStart <= kVirtioBase &&
               kVirtioBase.value() + kVirtioInterrupts.size() * kVirtioSize.value() <=
-                  kIoApicBase.value());
+                  kCustomMmio.first().value() &&
+              kCustomMmio.last() < kIoApicBase);
 static_assert(kHoleStart < kIoApicBase && kIoApicBase < kLocalApicBase &&
               kLocalApicBase < kIdentityMapBase && kIdentityMapBase < kTssBase);
 

@@ -12,19 +12,24 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <stop_token>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <pvh/base/address.hpp>
 #include <pvh/devices/rate_limiter.hpp>
 #include <pvh/devices/virtio/disk.hpp>
+#include <pvh/guest_memory/guest_memory.hpp>
 #include <pvh/loader/image.hpp>
 #include <pvh/loader/plan.hpp>
 #include <pvh/vmm/console.hpp>
+#include <pvh/vmm/custom_device.hpp>
 #include <pvh/vmm/failure.hpp>
 #include <pvh/vmm/gdb_address.hpp>
 #include <pvh/vmm/machine_description.hpp>
 #include <pvh/vmm/net_option.hpp>
+#include <pvh/vmm/notice.hpp>
 
 namespace pvh::vmm {
 
@@ -49,6 +54,7 @@ struct BalloonRequest {
 
 struct MachineOptions {
   base::ByteSize memory{std::uint64_t{256} << 20};
+  guest_memory::Backing backing{};  // what that is on the host
   unsigned cpus = 1;
   std::string command_line;
   std::vector<loader::ModuleRequest> modules;
@@ -66,6 +72,13 @@ struct MachineOptions {
   bool debug_console = false;
   std::optional<std::chrono::nanoseconds> timeout;
   std::optional<GdbAddress> gdb;  // the first instruction waits for a debugger
+  std::vector<PortDevice> port_devices{};
+  std::vector<MmioDevice> mmio_devices{};
+  // Whether run() ends by signals; else it takes none, and those of the process stay with threads
+  // that are not the machine's.
+  bool take_signals = true;
+  std::stop_token stop{};  // a request, from any thread and at any time, ends the machine
+  Notice notice{};
 };
 
 // The most vCPUs that the tables can describe; KVM may allow fewer.
@@ -84,8 +97,9 @@ struct BootPlan {
   loader::Plan plan;                  // refers to the image and to `request`
 };
 
-// Everything about the machine that is decided before KVM is asked for anything. `image` and what
-// options.modules refer to must outlive the result.
+// Everything about the machine that is decided before KVM is asked for anything, and whether the
+// caller's own devices lie where there is nothing else. `image` and what options.modules refer to
+// must outlive the result.
 [[nodiscard]] Result<std::unique_ptr<const BootPlan>> plan_boot(const loader::Image& image,
                                                                 const MachineOptions& options);
 
@@ -94,6 +108,7 @@ enum class EndingCause {
   kReset,
   kDebugExit,    // value: what the guest wrote
   kQuit,         // Ctrl-A x
+  kStopped,      // MachineOptions::stop, or a device by Request::kStop; value: what that gave
   kTripleFault,  // text: registers
   kCannotRun,    // KVM gave an instruction or the vCPU's state up; text: which, where, why
   kHost,         // KVM failed; text
@@ -101,6 +116,8 @@ enum class EndingCause {
   kSignal,       // value: its number; text: what was tried before, or empty
   kTimeout       // text: where each vCPU was
 };
+
+[[nodiscard]] std::string_view to_string(EndingCause cause);  // "power-off"
 
 struct Ending {
   EndingCause cause;
@@ -111,6 +128,8 @@ struct Ending {
 // Moments are CLOCK_MONOTONIC; those that never came are empty.
 struct Statistics {
   using Moment = std::optional<std::chrono::steady_clock::time_point>;
+  Moment image_read;  // this and the next: of a PlannedMachine
+  Moment planned;
   Moment kvm_ready;
   Moment memory_ready;
   Moment written;
@@ -140,10 +159,12 @@ class Machine {
   Machine(const Machine&) = delete;
   Machine& operator=(const Machine&) = delete;
 
-  // To the end, once. While it runs SIGINT, SIGTERM, SIGHUP and SIGQUIT end the machine (unless
-  // they were ignored before) and SIGRTMIN is taken; the calling thread's signal mask is put back
-  // afterwards. SIGTERM presses the power button first, if the guest listens to it, and ends the
-  // machine when it comes a second time or the guest is still there after 10 seconds.
+  // To the end, once. While it runs SIGRTMIN is taken and, with take_signals, SIGINT, SIGTERM,
+  // SIGHUP and SIGQUIT end the machine (unless they were ignored before); the calling thread's
+  // signal mask is put back afterwards. SIGTERM presses the power button first, if the guest
+  // listens to it, and ends the machine when it comes a second time or the guest is still there
+  // after 10 seconds. Machines of one process may run at once, but one of them only may take
+  // signals.
   [[nodiscard]] virtual Result<Ending> run() = 0;
 
   // Of the finished run.
