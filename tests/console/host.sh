@@ -86,11 +86,14 @@ uds)
 pty)
     run pty
     await 5 printed /dev/pts err
-    exec 4<>"$(sed -n 's/^.*virtio console is on //p' err)"
-    head -n 1 <&4 >greeting
-    cat typed >&4
-    others_go_on
-    head -c 1048576 <&4 >printed
+    # Not by this process: it leads a session, and would be hung up with its terminal.
+    (
+        exec 4<>"$(sed -n 's/^.*virtio console is on //p' err)"
+        head -n 1 <&4 >greeting
+        cat typed >&4
+        others_go_on
+        head -c 1048576 <&4 >printed
+    )
     finish
     echo "HOST-PRINTED $(md5sum <printed)"
     ;;
