@@ -25,7 +25,7 @@ def machine(pvh, images, scripted_initrd, tool) -> Ended:
     initrd = scripted_initrd(SCRIPTS / "guest.sh", tool)
     brought = [word for file in [pvh, *PASST] for word in ("--file", file)]
     ended = run([LAB, "run", "--hold", "--timeout", "130", *brought, "--", "sh", SCRIPTS / "host.sh", pvh,
-                 images["cloud-amd64-vmlinux"], initrd, tool], limit=290)
+                 images["cloud-amd64-vmlinux"], initrd, tool, tool.with_name("uds-tool")], limit=290)
     print(ended.stdout.decode(errors="replace"), ended.stderr)
     assert ended.status == 0, ended
     return ended
@@ -57,6 +57,11 @@ def test_memory_that_the_guest_freed_goes_back_to_the_host(said):
     filled, freed = map(int, said["RESIDENT"].split())
     assert filled > FILLED_KIB
     assert filled - freed >= 0.8 * FILLED_KIB
+
+
+def test_the_balloon_is_as_large_as_it_was_told(said):
+    assert said["INFLATED"] == '{"target_bytes":536870912,"actual_bytes":536870912}'
+    assert said["DEFLATED"] == '{"target_bytes":0,"actual_bytes":0}'
 
 
 def test_it_ends_as_it_was_told(said):

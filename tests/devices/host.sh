@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: BSD-2-Clause
-# In the lab, for devices_test.py: PVH KERNEL INITRD VSOCK-TOOL
-pvh=$1 kernel=$2 initrd=$3 tool=$4
+# In the lab, for devices_test.py: PVH KERNEL INITRD VSOCK-TOOL UDS-TOOL
+pvh=$1 kernel=$2 initrd=$3 tool=$4 uds=$5
 cd /tmp || exit
 export TMPDIR=/tmp
 
@@ -22,7 +22,7 @@ truncate -s 4M a.img b.img
 "$tool" serve /tmp/vsock_2000 &
 server=$!
 : >console
-"$pvh" run "$kernel" --initrd "$initrd" -m 6G -c 4 --disk a.img --disk b.img,snapshot --vsock cid=5,uds=/tmp/vsock --balloon \
+"$pvh" run "$kernel" --initrd "$initrd" -m 6G -c 4 --disk a.img --disk b.img,snapshot --vsock cid=5,uds=/tmp/vsock --balloon=uds=/tmp/balloon \
     --net user --console file=console --timeout 100 -- console=ttyS0 quiet pvh.test=script &
 monitor=$!
 wait_for LISTENING
@@ -39,6 +39,15 @@ while [ $tries -lt 80 ] && [ $((filled - $(resident $monitor))) -lt 350000 ]; do
     usleep 250000
 done
 echo "RESIDENT $filled $(resident $monitor)"
+# balloon SIZE BYTES: asks for so much, and tells what the guest has given when it is that.
+balloon() {
+    echo "$1" | "$uds" /tmp/balloon >/dev/null
+    tries=0
+    until echo '?' | "$uds" /tmp/balloon | grep -q "actual_bytes\":$2}" || [ $((tries += 1)) -gt 80 ]; do usleep 250000; done
+    echo '?' | "$uds" /tmp/balloon
+}
+echo "INFLATED $(balloon 512M 536870912)"
+echo "DEFLATED $(balloon 0 0)"
 # Nobody in the guest acts on the power button, so it takes two.
 kill -TERM $monitor
 sleep 1
