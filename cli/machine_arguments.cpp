@@ -159,7 +159,8 @@ void MachineArguments::add_to(CLI::App& app) {
       "--balloon", balloon,
       "free memory of the guest goes back to the host; --balloon=uds=PATH: and more when a "
       "size such as 512M, or 0, is written to the socket at PATH");
-  app.add_flag("--rng,!--no-rng", rng, "a virtio source of randomness; on by default");
+  app.add_flag("--rng", rng, "a virtio source of randomness; the default");
+  app.add_flag_callback("--no-rng", [this] { rng = false; }, "no virtio source of randomness");
   app.add_option("--disk", disks,
                  "FILE[,ro][,snapshot][,id=NAME][,bw=N][,iops=N]: a virtio disk, from a raw image "
                  "or a block device; repeatable, in order. snapshot: FILE stays as it is, what is "
