@@ -136,6 +136,11 @@ Result<std::unique_ptr<const BootPlan>> plan_boot(const loader::Image& image,
   auto boot = std::make_unique<BootPlan>();
   loader::PlanRequest& request = boot->request;
   request.ram = loader::ram_ranges(options.memory);
+  if (request.ram.empty() && options.memory.value() != 0) {
+    return std::unexpected(Failure{
+        FailureKind::kRequest,
+        "the guest's memory would reach beyond 64 TiB, the most here; ask for less with --memory"});
+  }
   boot->virtio = TRY(virtio_slots(options));
   request.command_line =
       options.acpi ? options.command_line : with_virtio(options.command_line, boot->virtio);

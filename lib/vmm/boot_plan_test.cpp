@@ -57,6 +57,19 @@ TEST_F(BootPlanTest, PutsItsWordsBeforeThoseOfInit) {
   EXPECT_EQ(line("a=--b c--"), "a=--b c-- " + device);
 }
 
+TEST_F(BootPlanTest, MemoryReachesUpTo64TiB) {
+  options.memory = base::ByteSize(std::uint64_t{63} << 40);
+  EXPECT_TRUE(plan());
+  for (const std::uint64_t size : {std::uint64_t{1} << 46, UINT64_MAX}) {
+    options.memory = base::ByteSize(size);
+    const auto more = plan();
+    ASSERT_FALSE(more);
+    EXPECT_TRUE(more.error().text.contains("beyond 64 TiB")) << more.error().text;
+  }
+  options.memory = base::ByteSize(0);
+  EXPECT_FALSE(plan());
+}
+
 TEST_F(BootPlanTest, EachDiskHasAPlaceUntilThereIsNoneLeft) {
   options.disks.resize(2);
   const auto two = plan();
