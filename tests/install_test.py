@@ -202,7 +202,9 @@ def test_pkg_config_tells_how_to_embed(prefix: Path, tmp_path: Path, kernels: Pa
 def test_an_unknown_component_is_refused(prefix: Path, tmp_path: Path):
     (tmp_path / "CMakeLists.txt").write_text("cmake_minimum_required(VERSION 3.25)\nproject(outside LANGUAGES C CXX)\n"
                                              "find_package(pvh REQUIRED COMPONENTS xen)\n")
-    configured = call(["cmake", "-G", "Ninja", "-S", tmp_path, "-B", tmp_path / "build", f"-DCMAKE_PREFIX_PATH={prefix}"])
+    cc, cxx = COMPILERS[0]
+    configured = call(["cmake", "-G", "Ninja", "-S", tmp_path, "-B", tmp_path / "build", f"-DCMAKE_PREFIX_PATH={prefix}",
+                       f"-DCMAKE_C_COMPILER={cc}", f"-DCMAKE_CXX_COMPILER={cxx}"])
     assert configured.returncode != 0
     assert "pvh has no component xen" in configured.stdout, configured.stdout
 
