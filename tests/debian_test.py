@@ -15,7 +15,7 @@ from running import run
 HOST = Path(__file__).resolve().parent / "debian" / "host.sh"
 
 # The image is made once, by some minutes of unpacking; the boot takes another.
-pytestmark = [pytest.mark.timeout(2200), pytest.mark.xdist_group("debian")]
+pytestmark = [pytest.mark.timeout(2700), pytest.mark.xdist_group("debian")]
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def text(pvh, lab_paths, tmp_path_factory) -> str:
     files = [kernel, folder / "initrd.img", folder / "rootfs.img"]
     brought = [word for file in [pvh, *PASST] for word in ("--file", file)]
     options = os.environ.get("PVH_DEBIAN", "").split()
-    ended = run([LAB, "run", "--hold", "--timeout", "500", *brought, "--", "sh", HOST, pvh, *files, *options], limit=1050)
+    ended = run([LAB, "run", "--hold", "--timeout", "720", *brought, "--", "sh", HOST, pvh, *files, *options], limit=1500)
     print(ended)
     assert ended.status == 0, ended
     return re.sub(r"\x1b\[[?\d;]*[A-Za-z]|\r", "", ended.stdout.decode(errors="replace"))

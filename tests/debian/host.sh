@@ -22,7 +22,7 @@ fetch() {
     printf 'GET /answer HTTP/1.0\r\n\r\n' | nc 127.0.0.1 8080 | sed '1,/^\r$/d'
 }
 type_to_guest() {
-    seen 'debian login: ' 220
+    seen 'debian login: ' 300
     sleep 1
     printf 'root\r'
     seen 'root@debian' 60
@@ -30,7 +30,7 @@ type_to_guest() {
     seen 'STATE-[a-z]' 90
     # The gateway is the host's loopback.
     printf 'busybox wget -q -O /root/data http://10.0.2.2:8000/data; echo "GUEST-SUM" $(sha256sum </root/data)\r'
-    seen 'GUEST-SUM [0-9a-f]' 150
+    seen 'GUEST-SUM [0-9a-f]' 240
     printf 'mv /root/data /srv/www/answer; echo SERVED-$((6 * 7))\r'
     seen 'SERVED-42' 30
     fetch >/back
@@ -38,7 +38,7 @@ type_to_guest() {
     seen 'Power down' 60
 }
 type_to_guest | sh -c 'echo $$ >/monitor; exec "$@"' sh "$pvh" run "$kernel" "$@" --initrd "$initrd" -m 1G --disk "$disk,snapshot" \
-    --net user,hostfwd=tcp:127.0.0.1:8080-80 --timeout 480 -- console=ttyS0 root=/dev/vda rw quiet >/console
+    --net user,hostfwd=tcp:127.0.0.1:8080-80 --timeout 700 -- console=ttyS0 root=/dev/vda rw quiet >/console
 echo "STATUS $?"
 echo "BACK-SUM $(sha256sum </back)"
 cat /console
