@@ -30,6 +30,7 @@ struct RunArguments {
   bool debug_console = false;
   std::optional<std::string> gdb;
   std::string timeout;
+  std::string grace;
   std::string stats;
   std::string on_reboot = "exit";
 };
@@ -150,6 +151,15 @@ int run(const RunArguments& arguments, const Rest& rest) {
     }
     timeout = *parsed;
   }
+  std::optional<std::chrono::nanoseconds> grace;
+  if (!arguments.grace.empty()) {
+    const auto parsed = parse_seconds(arguments.grace);
+    if (!parsed) {
+      complain("--grace", parsed.error());
+      return kUsage;
+    }
+    grace = *parsed;
+  }
   std::optional<vmm::GdbAddress> gdb;
   if (arguments.gdb) {
     const auto parsed = parse_gdb_address(*arguments.gdb);
@@ -175,6 +185,7 @@ int run(const RunArguments& arguments, const Rest& rest) {
   options.debug_exit = arguments.debug_exit;
   options.debug_console = arguments.debug_console;
   options.timeout = timeout;
+  options.power_off_patience = grace.value_or(options.power_off_patience);
   options.gdb = gdb;
   auto planned = builder->plan();
   if (!planned) {
@@ -235,6 +246,11 @@ void add_run(CLI::App& app, const Rest& rest, Action& action) {
       ->type_name("ADDR");
   command
       ->add_option("--timeout", arguments->timeout, "end the guest after so long, with status 124")
+      ->type_name("SECONDS");
+  command
+      ->add_option("--grace", arguments->grace,
+                   "how long a guest may take to power off after SIGTERM, 10 unless said; a second "
+                   "SIGTERM ends it at once")
       ->type_name("SECONDS");
   command
       ->add_option(

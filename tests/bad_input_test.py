@@ -278,6 +278,7 @@ OPTIONS = [
     *(Options(f"start-info-{value}", ["run", "{good}", "--start-info", value], "start-info") for value in ("2", "-1", "x")),
     *(Options(f"memmap-{value or 'nothing'}", ["run", "{good}", "--memmap", value], "memmap") for value in ("nosuch", "Strict", "")),
     *(Options(f"timeout-{value}", ["run", "{good}", "--timeout", value], "timeout") for value in ("-1", "0", "x", "nan", "inf", "1e99")),
+    Options("grace-0", ["run", "{good}", "--grace", "0"], "--grace: \"0\" is not a number of seconds above 0"),
     *(Options(f"console-{value}", ["run", "{good}", "--console", value], "console") for value in ("nosuch", "file=", "file", "uds=", "stdio=x")),
     Options("module-without-name", ["run", "{good}", "--module", ",cmdline=x"], "module"),
     Options("unknown-option", ["run", "{good}", "--no-such-option"], "no-such-option"),

@@ -236,6 +236,7 @@ class KvmMachine final : public Machine {
         debug_console_on_(options.debug_console),
         take_signals_(options.take_signals),
         timeout_(options.timeout),
+        power_off_patience_(options.power_off_patience),
         stop_token_(options.stop),
         port_devices_(options.port_devices),
         mmio_devices_(options.mmio_devices),
@@ -276,6 +277,7 @@ class KvmMachine final : public Machine {
   bool debug_console_on_;
   bool take_signals_;
   std::optional<std::chrono::nanoseconds> timeout_;
+  std::chrono::nanoseconds power_off_patience_;
   std::stop_token stop_token_;
   std::vector<PortDevice> port_devices_;
   std::vector<MmioDevice> mmio_devices_;
@@ -313,9 +315,6 @@ class KvmMachine final : public Machine {
   std::vector<std::byte> typed_;  // read, not yet taken by the serial device
   Statistics statistics_;
 };
-
-// For a guest to power off after its button was pressed.
-constexpr std::chrono::seconds kPowerOffPatience{10};
 
 void set_timer(const base::Fd& timer, std::chrono::nanoseconds after) {
   constexpr std::int64_t kNano = 1000000000;
@@ -640,7 +639,7 @@ void KvmMachine::take_signal(const base::Fd& signal_fd, const base::Fd& patience
   }
   if (info.ssi_signo == SIGTERM && !button_pressed_ && press_power_button()) {
     button_pressed_ = true;
-    set_timer(patience, kPowerOffPatience);
+    set_timer(patience, power_off_patience_);
     return;
   }
   end({EndingCause::kSignal, info.ssi_signo, ""});

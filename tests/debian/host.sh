@@ -35,10 +35,10 @@ type_to_guest() {
     seen 'SERVED-42' 30
     fetch >/back
     kill -TERM "$(cat /monitor)"
-    seen 'Power down' 60
+    seen 'Power down' 120
 }
 type_to_guest | sh -c 'echo $$ >/monitor; exec "$@"' sh "$pvh" run "$kernel" "$@" --initrd "$initrd" -m 1G --disk "$disk,snapshot" \
-    --net user,hostfwd=tcp:127.0.0.1:8080-80 --timeout 700 -- console=ttyS0 root=/dev/vda rw quiet >/console
+    --net user,hostfwd=tcp:127.0.0.1:8080-80 --timeout 700 --grace 120 -- console=ttyS0 root=/dev/vda rw quiet >/console
 echo "STATUS $?"
 echo "BACK-SUM $(sha256sum </back)"
 cat /console

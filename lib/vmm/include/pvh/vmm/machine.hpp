@@ -71,6 +71,8 @@ struct MachineOptions {
   bool debug_exit = false;
   bool debug_console = false;
   std::optional<std::chrono::nanoseconds> timeout;
+  // What a guest has to end after SIGTERM pressed its power button.
+  std::chrono::nanoseconds power_off_patience = std::chrono::seconds(10);
   std::optional<GdbAddress> gdb;  // the first instruction waits for a debugger
   std::vector<PortDevice> port_devices{};
   std::vector<MmioDevice> mmio_devices{};
@@ -163,8 +165,8 @@ class Machine {
   // SIGHUP and SIGQUIT end the machine (unless they were ignored before); the calling thread's
   // signal mask is put back afterwards. SIGTERM presses the power button first, if the guest
   // listens to it, and ends the machine when it comes a second time or the guest is still there
-  // after 10 seconds. Machines of one process may run at once, but one of them only may take
-  // signals.
+  // after power_off_patience. Machines of one process may run at once, but one of them only may
+  // take signals.
   [[nodiscard]] virtual Result<Ending> run() = 0;
 
   // Of the finished run.
