@@ -109,8 +109,7 @@ void Balloon::notify(std::size_t queue) {
   if (!active_) {
     return;
   }
-  Queue& chains = active_->queues[queue];
-  const bool fine = serve(chains, *active_->driver, chain_, [&](const Chain& chain) {
+  const auto take = [&](const Chain& chain) {
     if (queue == kInflate) {
       inflate(chain);
     } else if (queue == kReporting) {
@@ -119,10 +118,9 @@ void Balloon::notify(std::size_t queue) {
       }
     }
     // Pages that leave the balloon need nothing: the host gives new ones at the first touch.
-    chains.push(chain.head, 0);
-    return true;
-  });
-  if (!fine) {
+    return std::optional(0u);
+  };
+  if (!serve_at_once(active_->queues[queue], *active_->driver, chain_, take)) {
     active_.reset();
   }
 }

@@ -162,15 +162,14 @@ void Console::print() {
   }
   Queue& queue = active_->queues[abi::VIRTIO_CONSOLE_TRANSMITQ];
   std::size_t budget = kBudget;
-  const bool fine = serve(queue, *active_->driver, chain_, [&](const Chain& chain) {
+  const auto take = [&](const Chain& chain) -> std::optional<std::uint32_t> {
     if (!print_chain(chain, budget)) {
-      return false;
+      return std::nullopt;
     }
     printed_ = 0;
-    queue.push(chain.head, 0);
-    return true;
-  });
-  if (!fine) {
+    return 0;
+  };
+  if (!serve_at_once(queue, *active_->driver, chain_, take)) {
     reset();
   }
 }
@@ -254,15 +253,15 @@ bool Console::give_typed() {
     return true;
   }
   Queue& queue = active_->queues[abi::VIRTIO_CONSOLE_RECEIVEQ];
-  const bool fine = serve(queue, *active_->driver, chain_, [&](const Chain& chain) {
+  const auto take = [&](const Chain& chain) -> std::optional<std::uint32_t> {
     if (typed_.empty()) {
-      return false;
+      return std::nullopt;
     }
     const std::size_t given = copy_to(chain.writable, 0, typed_);
     typed_.erase(typed_.begin(), typed_.begin() + static_cast<std::ptrdiff_t>(given));
-    queue.push(chain.head, static_cast<std::uint32_t>(given));
-    return true;
-  });
+    return static_cast<std::uint32_t>(given);
+  };
+  const bool fine = serve_at_once(queue, *active_->driver, chain_, take);
   if (!fine) {
     reset();
   }

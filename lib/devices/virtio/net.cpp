@@ -239,26 +239,26 @@ void Net::transmit() {
   }
   int frames = 0;
   bool is_broken = false;
-  const bool served = serve(transmit_queue(), *active_->driver, sent_, [&](Chain& chain) {
+  const auto take = [&](Chain& chain) -> std::optional<std::uint32_t> {
     if (chain.readable_bytes < kHeader) {
       is_broken = true;
-      return false;
+      return std::nullopt;
     }
     if (frames++ == kFramesInOneTurn) {
       again_.signal();
-      return false;
+      return std::nullopt;
     }
     if (!transmit_toll_.pay(chain.readable_bytes - kHeader)) {
-      return false;
+      return std::nullopt;
     }
     if (!send(chain)) {
       end_has_room_ = false;
-      return false;
+      return std::nullopt;
     }
     transmit_toll_.paid = false;
-    transmit_queue().push(chain.head, 0);
-    return true;
-  });
+    return 0;
+  };
+  const bool served = serve_at_once(transmit_queue(), *active_->driver, sent_, take);
   if (is_broken) {
     broken(too_short("to send", sent_.readable_bytes));
   } else if (!served) {

@@ -46,11 +46,8 @@ void Rng::notify(std::size_t queue) {
   if (!active_) {
     return;
   }
-  Queue& requests = active_->queues[queue];
-  if (!serve(requests, *active_->driver, chain_, [&requests](const Chain& chain) {
-        requests.push(chain.head, fill(chain.writable));
-        return true;
-      })) {
+  if (!serve_at_once(active_->queues[queue], *active_->driver, chain_,
+                     [](const Chain& chain) { return std::optional(fill(chain.writable)); })) {
     active_.reset();
   }
 }

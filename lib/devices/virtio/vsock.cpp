@@ -162,17 +162,14 @@ void Vsock::notify(std::size_t queue) {
     return;
   }
   if (queue == kTransmit) {
-    Queue& packets = active_->queues[kTransmit];
-    const bool fine = serve(packets, *active_->driver, chain_, [&](const Chain& chain) {
+    const auto take = [this](const Chain& chain) -> std::optional<std::uint32_t> {
       if (refusals_.size() >= kMostRefusals) {
-        return false;  // until the guest has taken those
+        return std::nullopt;  // until the guest has taken those
       }
       take_packet(chain);
-      // Not before its bytes were read: the driver may have another use for the buffer at once.
-      packets.push(chain.head, 0);
-      return true;
-    });
-    if (!fine) {
+      return 0;
+    };
+    if (!serve_at_once(active_->queues[kTransmit], *active_->driver, chain_, take)) {
       reset();
       return;
     }
@@ -458,8 +455,8 @@ void Vsock::send_waiting() {
     return;
   }
   const bool was_stalled = refusals_.size() >= kMostRefusals;
-  if (!serve(active_->queues[kReceive], *active_->driver, chain_,
-             [this](const Chain& chain) { return send_one(chain); })) {
+  if (!serve_at_once(active_->queues[kReceive], *active_->driver, chain_,
+                     [this](const Chain& chain) { return send_one(chain); })) {
     reset();
     return;
   }
@@ -468,21 +465,18 @@ void Vsock::send_waiting() {
   }
 }
 
-// Fills one buffer of the guest's; false when there is nothing to say.
-bool Vsock::send_one(const Chain& chain) {
-  Queue& queue = active_->queues[kReceive];
+// Fills one buffer of the guest's; nothing when there is nothing to say.
+std::optional<std::uint32_t> Vsock::send_one(const Chain& chain) {
   if (ready_.empty() && refusals_.empty()) {
-    return false;
+    return std::nullopt;
   }
   if (chain.writable_bytes < kHeader) {
-    queue.push(chain.head, 0);  // the driver's own loss
-    return true;
+    return 0;  // the driver's own loss
   }
   if (!refusals_.empty()) {
     copy_to(chain.writable, 0, base::to_bytes(refusals_.front()));
     refusals_.pop_front();
-    queue.push(chain.head, kHeader);
-    return true;
+    return kHeader;
   }
   while (!ready_.empty()) {
     const auto found = connections_.find(ready_.front());
@@ -500,11 +494,10 @@ bool Vsock::send_one(const Chain& chain) {
       connections_.erase(found);
     }
     if (length) {
-      queue.push(chain.head, static_cast<std::uint32_t>(kHeader + *length));
-      return true;
+      return static_cast<std::uint32_t>(kHeader + *length);
     }
   }
-  return false;
+  return std::nullopt;
 }
 
 // The next packet of this connection into `chain`: how many bytes are behind the header. Nothing

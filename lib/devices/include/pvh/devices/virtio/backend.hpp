@@ -8,6 +8,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string_view>
 #include <vector>
@@ -99,6 +100,20 @@ template <typename Take>
     driver.used_buffers();
   }
   return true;
+}
+
+// The same for a device that is done with a chain when take(chain) returns: how many bytes it wrote
+// there, or nothing to leave it. The chain goes back only then, for the driver may have another use
+// for its buffers at once.
+template <typename Take>
+[[nodiscard]] bool serve_at_once(Queue& queue, DriverSide& driver, Chain& chain, Take take) {
+  return serve(queue, driver, chain, [&queue, &take](Chain& taken) {
+    const std::optional<std::uint32_t> written = take(taken);
+    if (written) {
+      queue.push(taken.head, *written);
+    }
+    return written.has_value();
+  });
 }
 
 // `whole` from `offset` on, and zeros: what read_config() gives of a structure.

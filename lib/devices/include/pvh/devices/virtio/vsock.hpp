@@ -69,7 +69,7 @@ class Vsock final : public Backend {
   // Towards the guest.
   void refuse(const abi::virtio_vsock_hdr& header);
   void send_waiting();
-  [[nodiscard]] bool send_one(const Chain& chain);
+  [[nodiscard]] std::optional<std::uint32_t> send_one(const Chain& chain);
   [[nodiscard]] std::optional<std::size_t> send_of(Connection& connection, const Chain& chain);
   void want_send(Connection& connection, std::uint32_t what);
   void put_header(const Chain& chain, Connection& connection, std::uint16_t op, std::uint32_t flags,
