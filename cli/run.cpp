@@ -130,6 +130,21 @@ bool can_share(const vmm::ConsoleSpec& serial, const vmm::ConsoleSpec& virtio) {
          serial.kind == ConsoleKind::kNone || serial.kind == ConsoleKind::kPty;
 }
 
+// Without effect on an option that was not given; false after a complaint.
+bool take_seconds(const char* option, const std::string& text,
+                  std::optional<std::chrono::nanoseconds>& seconds) {
+  if (text.empty()) {
+    return true;
+  }
+  const auto parsed = parse_seconds(text);
+  if (!parsed) {
+    complain(option, parsed.error());
+    return false;
+  }
+  seconds = *parsed;
+  return true;
+}
+
 int run(const RunArguments& arguments, const Rest& rest) {
   const auto console_spec = parse_console(arguments.console);
   if (!console_spec) {
@@ -143,22 +158,10 @@ int run(const RunArguments& arguments, const Rest& rest) {
     return kUsage;
   }
   std::optional<std::chrono::nanoseconds> timeout;
-  if (!arguments.timeout.empty()) {
-    const auto parsed = parse_seconds(arguments.timeout);
-    if (!parsed) {
-      complain("--timeout", parsed.error());
-      return kUsage;
-    }
-    timeout = *parsed;
-  }
   std::optional<std::chrono::nanoseconds> grace;
-  if (!arguments.grace.empty()) {
-    const auto parsed = parse_seconds(arguments.grace);
-    if (!parsed) {
-      complain("--grace", parsed.error());
-      return kUsage;
-    }
-    grace = *parsed;
+  if (!take_seconds("--timeout", arguments.timeout, timeout) ||
+      !take_seconds("--grace", arguments.grace, grace)) {
+    return kUsage;
   }
   std::optional<vmm::GdbAddress> gdb;
   if (arguments.gdb) {
