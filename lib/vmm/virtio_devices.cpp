@@ -16,7 +16,6 @@
 #include <pvh/devices/net/passt.hpp>
 #include <pvh/devices/net/tap.hpp>
 #include <pvh/devices/virtio/balloon.hpp>
-#include <pvh/devices/virtio/balloon_control.hpp>
 #include <pvh/devices/virtio/blk.hpp>
 #include <pvh/devices/virtio/net.hpp>
 #include <pvh/devices/virtio/rng.hpp>
@@ -30,15 +29,16 @@ Failure host_failure(const std::string& what) {
   return {FailureKind::kHost, fmt::format("{}: {}", what, base::errno_text(errno))};
 }
 
+std::unexpected<Failure> about(std::string subject, Failure failure) {
+  failure.subject = std::move(subject);
+  return std::unexpected(std::move(failure));
+}
+
 Result<std::unique_ptr<devices::virtio::Net>> make_net(const NetOption& option,
                                                        const std::string& name,
                                                        devices::EventLoop& loop,
                                                        const Notice& notice) {
   using namespace devices::net;  // NOLINT(google-build-using-namespace): here only
-  const auto named = [&name](Failure failure) {
-    failure.subject = name;
-    return std::unexpected(std::move(failure));
-  };
   devices::virtio::Net::Parts parts{.loop = loop,
                                     .end = nullptr,
                                     .mac = {},
@@ -50,7 +50,7 @@ Result<std::unique_ptr<devices::virtio::Net>> make_net(const NetOption& option,
   if (option.tap.empty()) {
     auto end = PasstEnd::start({.forwards = option.forwards, .program = {}});
     if (!end) {
-      return named(to_failure(end.error()));
+      return about(name, to_failure(end.error()));
     }
     parts.end = std::move(*end);
     parts.mtu = kUserMtu;
@@ -59,7 +59,7 @@ Result<std::unique_ptr<devices::virtio::Net>> make_net(const NetOption& option,
   } else {
     auto end = TapEnd::open(option.tap);
     if (!end) {
-      return named(to_failure(end.error()));
+      return about(name, to_failure(end.error()));
     }
     parts.end = std::move(*end);
     // A TAP has one user at a time, so its name can stand for the card, also after a restart.
@@ -139,9 +139,7 @@ void VirtioDevices::add(std::string name, std::unique_ptr<devices::virtio::Backe
 Result<void> VirtioDevices::add_disk(const DiskRequest& request) {
   auto disk = devices::virtio::Disk::open(request.file);
   if (!disk) {
-    Failure failure = to_failure(disk.error());
-    failure.subject = request.file.path;
-    return std::unexpected(std::move(failure));
+    return about(request.file.path, to_failure(disk.error()));
   }
   std::string name = fmt::format("disk {}", request.file.path);
   auto io = devices::make_async_io(*loop_, devices::virtio::Blk::kRequests);
@@ -166,18 +164,14 @@ Result<void> VirtioDevices::add_disk(const DiskRequest& request) {
 }
 
 Result<void> VirtioDevices::add_console(const ConsoleSpec& spec) {
-  const auto named = [](Failure failure) {
-    failure.subject = "--virtio-console";
-    return std::unexpected(std::move(failure));
-  };
   auto place = Console::open(spec, notice_, "virtio console");
   if (!place) {
-    return named(std::move(place.error()));
+    return about("--virtio-console", std::move(place.error()));
   }
   console_place_.emplace(std::move(*place));
   auto ends = console_place_->give_ends();
   if (!ends) {
-    return named(std::move(ends.error()));
+    return about("--virtio-console", std::move(ends.error()));
   }
   devices::virtio::Console::Parts parts{
       .loop = *loop_,
