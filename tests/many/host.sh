@@ -30,8 +30,9 @@ for number in $(seq 20); do
     "$pvh" run "$kernel" --disk base.img,snapshot --vsock cid=$((number + 2)),uds=vsock.$number --net user --balloon \
         --console file=console.$number --timeout 90 -a hlt &
     monitors="$monitors $!"
+    # Four come up together. Of twenty the last passt is not ready in the ten seconds that it has, on one busy processor.
+    [ $((number % 4)) != 0 ] || wait_for verdict "$number"
 done
-wait_for verdict 20
 # shellcheck disable=SC2086
 echo "THREADS $(for monitor in $monitors; do ls /proc/$monitor/task | wc -l; done | sort -u | tr '\n' ' ')"
 echo "RUNNING $(footprint)"
