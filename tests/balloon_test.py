@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from conftest import LAB, build_dir
-from running import run
+from conftest import build_dir
+from machines import lab_script
 
 SCRIPTS = Path(__file__).resolve().parent / "balloon"
 MIB = 1 << 20
@@ -19,8 +19,8 @@ pytestmark = [pytest.mark.timeout(300), pytest.mark.xdist_group("balloon")]
 @pytest.fixture(scope="module")
 def said(pvh, images, scripted_initrd) -> dict[str, str]:
     tool = build_dir() / "bin" / "tests" / "uds-tool"
-    ended = run([LAB, "run", "--hold", "--timeout", "140", "--file", pvh, "--", "sh", SCRIPTS / "host.sh", pvh,
-                 images["cloud-amd64-vmlinux"], scripted_initrd(SCRIPTS / "guest.sh"), tool], limit=290)
+    ended = lab_script(SCRIPTS / "host.sh", pvh, images["cloud-amd64-vmlinux"], scripted_initrd(SCRIPTS / "guest.sh"), tool,
+                       timeout=140, limit=290)
     text = ended.stdout.decode(errors="replace").replace("\r", "")
     print(text, ended)
     assert ended.status == 0

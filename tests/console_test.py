@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from conftest import LAB, build_dir
-from running import run
+from conftest import build_dir
+from machines import lab_script
 
 SCRIPTS = Path(__file__).resolve().parent / "console"
 
@@ -23,8 +23,8 @@ def said(pvh, images, initrd):
     """said(HOW) gives what host.sh and, behind it, the guest's serial console said."""
 
     def call(how: str) -> str:
-        ended = run([LAB, "run", "--hold", "--timeout", "110", "--file", pvh, "--", "sh", SCRIPTS / "host.sh", how, pvh,
-                     images["cloud-amd64-vmlinux"], initrd, build_dir() / "bin" / "tests" / "uds-tool"], limit=280)
+        ended = lab_script(SCRIPTS / "host.sh", how, pvh, images["cloud-amd64-vmlinux"], initrd,
+                           build_dir() / "bin" / "tests" / "uds-tool", timeout=110, limit=280)
         text = ended.stdout.decode(errors="replace").replace("\r", "")
         print(text, ended)
         assert ended.status == 0

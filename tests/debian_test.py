@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from conftest import LAB, ROOT
-from net_test import PASST
-from running import run
+from conftest import ROOT
+from machines import PASST, lab_script
 
 HOST = Path(__file__).resolve().parent / "debian" / "host.sh"
 
@@ -26,9 +25,8 @@ def text(pvh, lab_paths, tmp_path_factory) -> str:
     kernel = tmp_path_factory.mktemp("debian") / "vmlinux"  # unpacking it in the lab would take longer than the boot
     subprocess.run([pvh, "extract", folder / "vmlinuz", "-o", kernel], check=True, timeout=60)
     files = [kernel, folder / "initrd.img", folder / "rootfs.img"]
-    brought = [word for file in [pvh, *PASST] for word in ("--file", file)]
     options = os.environ.get("PVH_DEBIAN", "").split()
-    ended = run([LAB, "run", "--hold", "--timeout", "720", *brought, "--", "sh", HOST, pvh, *files, *options], limit=1500)
+    ended = lab_script(HOST, pvh, *files, *options, timeout=720, limit=1500, files=PASST)
     print(ended)
     assert ended.status == 0, ended
     return re.sub(r"\x1b\[[?\d;]*[A-Za-z]|\r", "", ended.stdout.decode(errors="replace"))

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from conftest import LAB, build_dir
-from net_test import PASST
-from running import Ended, run
+from conftest import build_dir
+from machines import PASST, lab_script
+from running import Ended
 
 SCRIPTS = Path(__file__).resolve().parent / "devices"
 FILLED_KIB = 400 * 1024
@@ -23,9 +23,8 @@ def tool() -> Path:
 @pytest.fixture(scope="module")
 def machine(pvh, images, scripted_initrd, tool) -> Ended:
     initrd = scripted_initrd(SCRIPTS / "guest.sh", tool)
-    brought = [word for file in [pvh, *PASST] for word in ("--file", file)]
-    ended = run([LAB, "run", "--hold", "--timeout", "130", *brought, "--", "sh", SCRIPTS / "host.sh", pvh,
-                 images["cloud-amd64-vmlinux"], initrd, tool, tool.with_name("uds-tool")], limit=290)
+    ended = lab_script(SCRIPTS / "host.sh", pvh, images["cloud-amd64-vmlinux"], initrd, tool, tool.with_name("uds-tool"),
+                       timeout=130, limit=290, files=PASST)
     print(ended.stdout.decode(errors="replace"), ended.stderr)
     assert ended.status == 0, ended
     return ended

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from conftest import LAB
-from running import Ended, run
+from machines import lab_script
+from running import Ended
 
 SCRIPTS = Path(__file__).resolve().parent / "disk"
 SECTORS = 4 << 11  # of the images, but for the one that its file system has no room for
@@ -27,8 +27,7 @@ def words(ended: Ended) -> dict[str, str]:
 
 
 def test_a_guest_reads_and_writes_its_disks_and_sees_errors_where_the_host_has_them(pvh, images, initrd):
-    ended = run([LAB, "run", "--hold", "--timeout", "130", "--file", pvh, "--", "sh", SCRIPTS / "host.sh", pvh,
-                 images["cloud-amd64-vmlinux"], initrd], limit=290)
+    ended = lab_script(SCRIPTS / "host.sh", pvh, images["cloud-amd64-vmlinux"], initrd, timeout=130, limit=290)
     print(ended.stdout.decode(errors="replace"), ended.stderr)
     assert ended.status == 0
     said = words(ended)

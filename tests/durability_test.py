@@ -8,9 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import LAB
-from net_test import PASST
-from running import run
+from machines import PASST, lab_script
 
 SCRIPTS = Path(__file__).resolve().parent / "durability"
 KILLS = int(os.environ.get("PVH_KILLS", "3"))
@@ -30,9 +28,8 @@ def file_system(tmp_path) -> Path:
 
 def test_a_write_that_was_acknowledged_survives_the_monitors_death(pvh, images, scripted_initrd, file_system):
     initrd = scripted_initrd(SCRIPTS / "guest.sh")
-    brought = [word for file in [pvh, *PASST] for word in ("--file", file)]
-    ended = run([LAB, "run", "--hold", "--timeout", str(SECONDS), *brought, "--", "sh", SCRIPTS / "host.sh", pvh,
-                 images["cloud-amd64-vmlinux"], initrd, file_system, str(KILLS)], limit=2.5 * SECONDS)
+    ended = lab_script(SCRIPTS / "host.sh", pvh, images["cloud-amd64-vmlinux"], initrd, file_system, str(KILLS),
+                       timeout=SECONDS, limit=2.5 * SECONDS, files=PASST)
     text = ended.stdout.decode()
     print(text, ended.stderr)
     assert ended.status == 0

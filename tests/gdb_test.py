@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from conftest import HOST_KVM, LAB, ROOT
+from machines import bring
 from lab_boot_test import MARKER
 from running import run
 
@@ -76,8 +77,7 @@ def debug(pvh: Path, lab_where_needed, debug_files, tmp_path):
         if HOST_KVM:
             ended = run(["sh", "-c", script], limit=limit + 30)
         else:
-            brought = [word for path in [pvh, kernel, *debug_files, *([symbols] if symbols else []), *(files or [])]
-                       for word in ("--file", path)]
+            brought = bring([pvh, kernel, *debug_files, *([symbols] if symbols else []), *(files or [])])
             ended = run([LAB, "run", "--breakpoints", "--hold", "--timeout", str(limit + 30), *brought, "--", "sh", "-c", script],
                         limit=2.5 * (limit + 30))
         if b"cannot be mended" in ended.stderr.encode():

@@ -51,6 +51,23 @@ def by_xen(ended: Ended) -> Result:
                   ended.status == XEN_BAD)
 
 
+# ---- The lab
+
+# passt and what it is linked with; L1 has no libraries.
+PASST = ["/usr/bin/passt", "/usr/bin/passt.avx2", "/lib/x86_64-linux-gnu/libc.so.6", "/lib64/ld-linux-x86-64.so.2"]
+
+
+def bring(files) -> list:
+    """The options by which the lab has files that no argument names."""
+    return [word for file in files for word in ("--file", file)]
+
+
+def lab_script(script: Path, *arguments, timeout: float, limit: float, files=()) -> Ended:
+    """SCRIPT in the lab, TIMEOUT seconds at most; LIMIT is for two tries. The arguments that name files are brought."""
+    return run([LAB, "run", "--hold", "--timeout", str(timeout), *bring([ROOT / "tests" / "await.sh", *files]), "--",
+                "sh", script, *arguments], limit=limit)
+
+
 # ---- QEMU
 
 def qemu(machine: str, kernel: Path, *arguments, memory: str = "256M", limit: float = 60) -> Ended:
@@ -91,9 +108,8 @@ def boot_in_lab(pvh: Path, runs: list[tuple[list[str], Boot]], limit: float = 10
         command = shlex.join([os.fspath(pvh), *pvh_arguments(boot, ["--timeout", "60", *options])])
         script += f"echo BEGIN {i}; {command} </dev/null; status=$?; echo; echo END {i} $status\n"
         files |= {boot.kernel, *(path for path, _ in boot.modules), *boot.disks}
-    brought = [word for path in sorted(files | {pvh}) for word in ("--file", path)]
-    ended = run([LAB, "run", "--hold", "--timeout", str(limit), "--pvh", pvh, *brought, "--", "sh", "-c", script],
-                limit=2.5 * limit)
+    ended = run([LAB, "run", "--hold", "--timeout", str(limit), "--pvh", pvh, *bring(sorted(files | {pvh})), "--",
+                 "sh", "-c", script], limit=2.5 * limit)
     results = []
     for i in range(len(runs)):
         _, begin, rest = ended.stdout.partition(b"BEGIN %d\n" % i)

@@ -5,9 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import LAB
-from net_test import PASST
-from running import run
+from machines import PASST, lab_script
 
 SCRIPTS = Path(__file__).resolve().parent / "many"
 
@@ -16,9 +14,8 @@ pytestmark = pytest.mark.timeout(300)
 
 def test_many_machines_start_run_and_end(pvh, kernels, images, scripted_initrd):
     initrd = scripted_initrd(SCRIPTS / "guest.sh")
-    brought = [word for file in [pvh, *PASST] for word in ("--file", file)]
-    ended = run([LAB, "run", "--hold", "--timeout", "130", *brought, "--", "sh", SCRIPTS / "host.sh", pvh,
-                 kernels / "startinfo32", images["cloud-amd64-vmlinux"], initrd], limit=290)
+    ended = lab_script(SCRIPTS / "host.sh", pvh, kernels / "startinfo32", images["cloud-amd64-vmlinux"], initrd,
+                       timeout=130, limit=290, files=PASST)
     text = ended.stdout.decode(errors="replace").replace("\r", "")
     print(re.sub(r"(?m)^(?![A-Z]{4}).*\n", "", text), ended.stderr)
     assert ended.status == 0, ended

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import LAB
+from machines import lab_script
 from running import Ended, run
 
 SCRIPTS = Path(__file__).resolve().parent
@@ -17,8 +17,8 @@ pytestmark = [pytest.mark.timeout(400), pytest.mark.xdist_group("memory")]
 def lab_run(pvh, kernels, images, scripted_initrd) -> Ended:
     initrd = scripted_initrd(SCRIPTS / "memory" / "guest.sh")
     restart_initrd = scripted_initrd(SCRIPTS / "restart" / "guest.sh")
-    ended = run([LAB, "run", "--hold", "--timeout", "180", "--file", pvh, "--", "sh", SCRIPTS / "memory" / "host.sh", pvh,
-                 kernels / "startinfo32", images["cloud-amd64-vmlinux"], initrd, restart_initrd], limit=390)
+    ended = lab_script(SCRIPTS / "memory" / "host.sh", pvh, kernels / "startinfo32", images["cloud-amd64-vmlinux"], initrd,
+                       restart_initrd, timeout=180, limit=390)
     print(ended.stdout.decode(errors="replace"), ended.stderr)
     assert ended.status == 0, ended
     return ended

@@ -6,12 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from conftest import LAB
-from running import run
+from machines import PASST, lab_script
 
 SCRIPTS = Path(__file__).resolve().parent / "net"
-# passt and what it is linked with; L1 has no libraries.
-PASST = ["/usr/bin/passt", "/usr/bin/passt.avx2", "/lib/x86_64-linux-gnu/libc.so.6", "/lib64/ld-linux-x86-64.so.2"]
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -26,9 +23,8 @@ def network(pvh, images, initrd):
     """network(HOW, KIBIBYTES, further files...) gives the host's words and the guest's."""
 
     def call(how: str, kibibytes: int, *files: str) -> str:
-        brought = [word for file in files for word in ("--file", file)]
-        ended = run([LAB, "run", "--hold", "--timeout", "120", *brought, "--file", pvh, "--",
-                     "sh", SCRIPTS / "host.sh", how, pvh, images["cloud-amd64-vmlinux"], initrd, str(kibibytes)], limit=280)
+        ended = lab_script(SCRIPTS / "host.sh", how, pvh, images["cloud-amd64-vmlinux"], initrd, str(kibibytes),
+                           timeout=120, limit=280, files=files)
         print(ended)
         assert ended.status == 0, ended
         return ended.stdout.decode(errors="replace").replace("\r", "")

@@ -8,9 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import LAB
-from net_test import PASST
-from running import run
+from machines import PASST, lab_script
 
 SCRIPTS = Path(__file__).resolve().parent / "shapes"
 ACPIDUMP = ["/usr/bin/acpidump", "/lib/x86_64-linux-gnu/libc.so.6", "/lib64/ld-linux-x86-64.so.2"]
@@ -30,10 +28,9 @@ def boot_linux(pvh, images, initrd, tmp_path):
     disk.write_bytes(b"the host's disk " * 4096)
 
     def call(image: str, *options: str) -> str:
-        brought = [word for file in [pvh, *PASST] for word in ("--file", file)]
-        ended = run([LAB, "run", "--hold", "--timeout", "100", *brought, "--", "sh", SCRIPTS / "host.sh", pvh, "run",
-                     images[image], "--initrd", initrd, "-m", "512M", "-c", "4", "--disk", f"{disk},ro",
-                     "--net", "user", *options, "--", "console=ttyS0", "pvh.test=script"], limit=250)
+        ended = lab_script(SCRIPTS / "host.sh", pvh, "run", images[image], "--initrd", initrd, "-m", "512M", "-c", "4",
+                           "--disk", f"{disk},ro", "--net", "user", *options, "--", "console=ttyS0", "pvh.test=script",
+                           timeout=100, limit=250, files=PASST)
         assert (ended.status, ended.stderr) == (0, ""), ended
         return ended.stdout.decode(errors="replace").replace("\r", "")
 

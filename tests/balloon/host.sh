@@ -2,18 +2,10 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # In the lab, for balloon_test.py: PVH KERNEL INITRD UDS-TOOL
 pvh=$1 kernel=$2 initrd=$3 tool=$4
+. "${0%/*}/../await.sh"
 cd /tmp || exit
 export TMPDIR=/tmp
 
-# await SECONDS COMMAND...: until it succeeds or the monitor is gone. Not too often: L1 has one processor.
-await() {
-    tries=$(($1 * 2))
-    shift
-    until "$@" || ! kill -0 $monitor 2>/dev/null || [ $((tries -= 1)) -le 0 ]; do
-        usleep 500000
-    done
-}
-printed() { grep -q "$1" console; }
 ask() { echo "$1" | "$tool" /tmp/balloon; }
 actual() { ask '?' | sed 's/.*"actual_bytes":\([0-9]*\).*/\1/'; }
 reached() { [ "$(actual)" -eq $(($1 * 1048576)) ]; }

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # In the lab, for console_test.py: host.sh boot|full|uds|pty|restart PVH KERNEL INITRD UDS-TOOL
 how=$1 pvh=$2 kernel=$3 initrd=$4 tool=$5
+. "${0%/*}/../await.sh"
 cd /tmp || exit
 export TMPDIR=/tmp
 # Not the kernel's own console where bytes are counted: it looks for the SysRq key in them.
@@ -11,15 +12,6 @@ boot | full) todo=boot consoles="console=ttyS0 console=hvc0" ;;
 restart) todo=restart ;;
 esac
 
-# await SECONDS COMMAND...: until it succeeds or the monitor is gone.
-await() {
-    tries=$(($1 * 4))
-    shift
-    until "$@" || ! kill -0 $monitor 2>/dev/null || [ $((tries -= 1)) -le 0 ]; do
-        usleep 250000
-    done
-}
-printed() { grep -q "$1" "${2:-console}"; }
 lives() { [ "$(grep -c LIFE out)" -ge "$1" ]; }
 # run WHERE OPTION...: stdin is descriptor 0 of the caller, which a background job would lose.
 run() {

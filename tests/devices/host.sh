@@ -2,16 +2,10 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # In the lab, for devices_test.py: PVH KERNEL INITRD VSOCK-TOOL UDS-TOOL
 pvh=$1 kernel=$2 initrd=$3 tool=$4 uds=$5
+. "${0%/*}/../await.sh"
 cd /tmp || exit
 export TMPDIR=/tmp
 
-wait_for() {
-    tries=0
-    until grep -q "$1" console || ! kill -0 $monitor 2>/dev/null || [ $tries -ge 900 ]; do
-        tries=$((tries + 1))
-        usleep 50000
-    done
-}
 resident() { awk '/^VmRSS:/ { print $2 }' "/proc/$1/status"; }
 
 mkdir /www
@@ -25,14 +19,14 @@ server=$!
 "$pvh" run "$kernel" --initrd "$initrd" -m 6G -c 4 --disk a.img --disk b.img,snapshot --vsock cid=5,uds=/tmp/vsock --balloon=uds=/tmp/balloon \
     --net user --console file=console --timeout 100 -- console=ttyS0 quiet pvh.test=script &
 monitor=$!
-wait_for LISTENING
+await 45 printed LISTENING
 echo "TO-GUEST $("$tool" host /tmp/vsock 1000 3000000)"
 echo "TO-GUEST-NOBODY $("$tool" host /tmp/vsock 1001 1)"
-wait_for FILLED
+await 45 printed FILLED
 echo "THREADS $(ls /proc/$monitor/task | wc -l)"
 filled=$(resident $monitor)
 echo measured | dd of=a.img conv=notrunc 2>/dev/null
-wait_for FREED
+await 45 printed FREED
 tries=0
 while [ $tries -lt 80 ] && [ $((filled - $(resident $monitor))) -lt 350000 ]; do
     tries=$((tries + 1))

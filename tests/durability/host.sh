@@ -4,20 +4,14 @@
 # of its own, in the middle of writes, and looks at what the disks have of what the guest was told.
 pvh=$1 kernel=$2 initrd=$3 rounds=$5
 mkdir -p /var/tmp
+. "${0%/*}/../await.sh"
 cd /tmp || exit
 cp "$4" files.img
 truncate -s 32M blocks.img
 
 # Its process is the monitor: for ( ) or &.
 run() { exec "$pvh" run "$kernel" --initrd "$initrd" --net user --disk blocks.img --disk files.img --timeout 60 "$@"; }
-# The word is on the console so many times, or the monitor has ended.
-wait_for() {
-    tries=0
-    until [ "$(grep -c "$1" console)" -ge "$2" ] || ! kill -0 $monitor 2>/dev/null || [ $tries -ge 600 ]; do
-        tries=$((tries + 1))
-        usleep 50000
-    done
-}
+has_files() { [ "$(grep -c FILE console)" -ge "$1" ]; }
 last() { sed -n "s/^$1 \([0-9]*\)\r*$/\1/p" console | tail -n 1; }
 count() { pidof passt passt.avx2 | wc -w; }
 
@@ -31,7 +25,7 @@ for round in $(seq 1 "$rounds") last; do
         echo "END STATUS $? KEPT $(last KEPT) OF $files REPLAYS $(last REPLAYS)"
         break
     fi
-    wait_for FILE 5
+    await 30 has_files 5
     if [ "$round" = 1 ]; then
         (run --console none -- console=ttyS0)
         echo "LOCKED $?"

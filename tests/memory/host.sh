@@ -2,18 +2,12 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # In the lab, for memory_test.py: PVH STARTINFO32 KERNEL INITRD RESTART-INITRD
 pvh=$1 startinfo=$2 kernel=$3 initrd=$4 restart_initrd=$5
+. "${0%/*}/../await.sh"
 cd /tmp || exit
 export TMPDIR=/tmp
 
 free() { awk '/^HugePages_Free:/ { print $2 }' /proc/meminfo; }
 pool() { echo "$1" >/proc/sys/vm/nr_hugepages; }
-wait_for() {
-    tries=0
-    until grep -q "$1" console || ! kill -0 $monitor 2>/dev/null || [ $tries -ge 900 ]; do
-        tries=$((tries + 1))
-        usleep 50000
-    done
-}
 # wait_until MOST COMMAND...: until it says no more than that.
 wait_until() {
     most=$1 tries=0
@@ -61,10 +55,10 @@ for backing in hugepages memfd; do
         in_use=memfd_in_use
         echo "NAME $(readlink "$memfd" | sed 's/-[0-9][^ ]*//') $(stat -L -c %s "$memfd")"
     fi
-    wait_for FILLED
+    await 45 printed FILLED
     filled=$($in_use)
     echo first | dd of=disk conv=notrunc 2>/dev/null
-    wait_for FREED
+    await 45 printed FREED
     wait_until $((filled - 80)) $in_use
     echo "IN-USE-$backing $filled $($in_use)"
     echo second | dd of=disk conv=notrunc 2>/dev/null
