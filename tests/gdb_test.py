@@ -118,7 +118,9 @@ def test_every_vcpu_is_a_thread(debug, kernels):
     """The script of the issue: entry, symbol, watchpoint, step on vCPU 1, continue, detach."""
     session = debug(kernels / "smp", [
         "info threads", "break *pvh_entry", "break pvh_main", "continue",
-        "watch *(int*)(long)&'(anonymous namespace)::running'", "continue", "info threads", "thread", "stepi", "stepi", "thread",
+        "watch *(int*)(long)&'(anonymous namespace)::running'", "continue", "info threads", "thread",
+        # Or vCPU 0 may see the report that the steps let vCPU 1 write, and be past start() before the breakpoint is there.
+        "set scheduler-locking step", "stepi", "stepi", "thread",
         "thread 1", "stepi", "print $_thread", "delete",
         "break pvh::guest::ProcessorStarter::start", "continue", "backtrace 1", "detach"],
         "--debug-exit", "-c", "3", symbols=kernels / "smp.debug")

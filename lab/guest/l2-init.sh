@@ -15,6 +15,9 @@ for word in $(cat /proc/cmdline); do
     case $word in pvh.test=*) mode=${word#pvh.test=} ;; esac
 done
 
+# What a script says is read by a program: no message of the kernel's may land in the middle of its lines.
+case $mode in report | script) dmesg -n 1 ;; esac
+
 # A panic or a reset would overtake what the serial port has not sent yet. stty waits for it before it sets anything.
 drain() { stty onlcr; }
 
