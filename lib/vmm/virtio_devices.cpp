@@ -231,6 +231,16 @@ void VirtioDevices::measure_terminal() {
   }
 }
 
+// A driver that does wrong again and again shall not fill the host's logs.
+void VirtioDevices::complain(Slot& slot, const std::string& words) {
+  constexpr unsigned kMost = 8;
+  if (slot.complaints < kMost) {
+    ++slot.complaints;
+    tell(notice_, slot.name,
+         slot.complaints < kMost ? words : words + "; further faults of its driver are not told");
+  }
+}
+
 Result<void> VirtioDevices::attach(std::span<const VirtioSlot> slots, Host host) {
   host_.emplace(std::move(host));
   for (std::size_t i = 0; i < slots_.size(); ++i) {
@@ -242,7 +252,7 @@ Result<void> VirtioDevices::attach(std::span<const VirtioSlot> slots, Host host)
          .loop = *loop_,
          .memory = host_->memory,
          .connect = [this, &slot] { return connect(slot); },
-         .complain = [this, &slot](const std::string& words) { tell(notice_, slot.name, words); }});
+         .complain = [this, &slot](const std::string& words) { complain(slot, words); }});
     if (!slot.transport) {
       return std::unexpected(host_failure(slot.name));
     }

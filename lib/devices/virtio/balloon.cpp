@@ -13,6 +13,10 @@ constexpr std::uint64_t kPage = abi::VIRTIO_BALLOON_PAGE_SIZE;
 
 constexpr std::size_t kNumbersAtOnce = 256;  // as many as Linux sends in one buffer
 
+// Of one buffer, so that one guest cannot keep the devices' thread for long. What is behind is not
+// given to the host: that costs it memory, and nobody a page.
+constexpr std::uint64_t kMostNumberBytes = std::uint64_t{4} * kNumbersAtOnce * sizeof(base::Le32);
+
 // Pages that follow one another, so that the host is asked once for all of them.
 class Run {
  public:
@@ -96,7 +100,8 @@ void Balloon::activate(Activation activation) {
 void Balloon::inflate(const Chain& chain) {
   Run run(*active_->memory);
   std::array<base::Le32, kNumbersAtOnce> numbers;
-  for (std::uint64_t offset = 0; offset < chain.readable_bytes; offset += sizeof(numbers)) {
+  const std::uint64_t end = std::min(chain.readable_bytes, kMostNumberBytes);
+  for (std::uint64_t offset = 0; offset < end; offset += sizeof(numbers)) {
     const std::size_t bytes =
         copy_from(chain.readable, offset, std::as_writable_bytes(std::span(numbers)));
     for (const base::Le32 number : std::span(numbers).first(bytes / sizeof(base::Le32))) {
@@ -120,7 +125,7 @@ void Balloon::notify(std::size_t queue) {
     // Pages that leave the balloon need nothing: the host gives new ones at the first touch.
     return std::optional(0u);
   };
-  if (!serve_at_once(active_->queues[queue], *active_->driver, chain_, take)) {
+  if (!serve_at_once(*active_, queue, chain_, take)) {
     active_.reset();
   }
 }

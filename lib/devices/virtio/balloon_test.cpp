@@ -98,6 +98,22 @@ TEST_F(BalloonTest, TakesMoreNumbersThanOneBufferOfLinuxHas) {
   }
 }
 
+TEST_F(BalloonTest, TakesOnlySoManyNumbersOfOneBuffer) {
+  start();
+  fill(1);
+  constexpr std::uint32_t kTaken = 1024;
+  const std::uint32_t first = kPages / kPage;
+  std::vector<std::uint32_t> pages(kTaken, first + 1);
+  pages.push_back(first);
+  const auto numbers = put_numbers(pages);
+  queues[0]->add({{numbers, (kTaken + 1) * 4, false}});
+  driver.ring(0);
+  EXPECT_FALSE(is_zero(0)) << "it stays the guest's";
+  queues[0]->add({{numbers + 4, kTaken * 4, false}});
+  driver.ring(0);
+  EXPECT_TRUE(is_zero(0));
+}
+
 TEST_F(BalloonTest, DropsWhatTheDriverReportsAsFree) {
   start();
   fill(8);

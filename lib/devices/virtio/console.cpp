@@ -160,7 +160,6 @@ void Console::print() {
   if (!active_ || active_->queues[abi::VIRTIO_CONSOLE_TRANSMITQ].size() == 0) {
     return;
   }
-  Queue& queue = active_->queues[abi::VIRTIO_CONSOLE_TRANSMITQ];
   std::size_t budget = kBudget;
   const auto take = [&](const Chain& chain) -> std::optional<std::uint32_t> {
     if (!print_chain(chain, budget)) {
@@ -169,7 +168,7 @@ void Console::print() {
     printed_ = 0;
     return 0;
   };
-  if (!serve_at_once(queue, *active_->driver, chain_, take)) {
+  if (!serve_at_once(*active_, abi::VIRTIO_CONSOLE_TRANSMITQ, chain_, take)) {
     reset();
   }
 }
@@ -252,7 +251,6 @@ bool Console::give_typed() {
   if (!active_ || typed_.empty() || active_->queues[abi::VIRTIO_CONSOLE_RECEIVEQ].size() == 0) {
     return true;
   }
-  Queue& queue = active_->queues[abi::VIRTIO_CONSOLE_RECEIVEQ];
   const auto take = [&](const Chain& chain) -> std::optional<std::uint32_t> {
     if (typed_.empty()) {
       return std::nullopt;
@@ -261,7 +259,7 @@ bool Console::give_typed() {
     typed_.erase(typed_.begin(), typed_.begin() + static_cast<std::ptrdiff_t>(given));
     return static_cast<std::uint32_t>(given);
   };
-  const bool fine = serve_at_once(queue, *active_->driver, chain_, take);
+  const bool fine = serve_at_once(*active_, abi::VIRTIO_CONSOLE_RECEIVEQ, chain_, take);
   if (!fine) {
     reset();
   }

@@ -331,6 +331,10 @@ void MmioTransport::config_changed() {
   raise(VIRTIO_MMIO_INT_CONFIG);
 }
 
+void MmioTransport::notify_again(std::size_t queue) {
+  doorbells_[queue].signal();
+}
+
 void MmioTransport::broken(const QueueFault& fault) {
   const std::uint32_t before = status_.fetch_or(VIRTIO_CONFIG_S_NEEDS_RESET);
   if ((before & VIRTIO_CONFIG_S_NEEDS_RESET) == 0) {

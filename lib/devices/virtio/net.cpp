@@ -258,7 +258,7 @@ void Net::transmit() {
     transmit_toll_.paid = false;
     return 0;
   };
-  const bool served = serve_at_once(transmit_queue(), *active_->driver, sent_, take);
+  const bool served = serve_at_once(*active_, abi::VIRTIO_NET_TRANSMITQ, sent_, take);
   if (is_broken) {
     broken(too_short("to send", sent_.readable_bytes));
   } else if (!served) {

@@ -5,6 +5,7 @@
 #include <string>
 
 #include <gtest/gtest.h>
+#include <pvh/devices/virtio/backend.hpp>
 #include <pvh/devices/virtio/queue.hpp>
 
 #include "lib/devices/testing/virtio_driver.hpp"
@@ -289,6 +290,41 @@ TEST_F(QueueTest, AnyBytesGiveBuffersInMemoryOrAnError) {
     ASSERT_LE(chain.readable.size() + chain.writable.size(), kSize + 1u);
   }
   EXPECT_GT(chains, 1000);
+}
+
+// The transport's part, as far as serve() asks for it.
+struct Listener final : DriverSide {
+  void used_buffers() override { ++interrupts; }
+  void config_changed() override {}
+  void notify_again(std::size_t queue) override { again.push_back(queue); }
+  void broken(const QueueFault& fault) override { ADD_FAILURE() << base::to_text(fault); }
+
+  int interrupts = 0;
+  std::vector<std::size_t> again;
+};
+
+TEST_F(QueueTest, GivesOthersATurnWhenTheDriverRefillsItAsFastAsItIsServed) {
+  Listener listener;
+  Activation active{.queues = {}, .features = 0, .driver = &listener, .memory = &memory.memory()};
+  active.queues.emplace_back();
+  active.queues.push_back(make());
+  int taken = 0;
+  const auto take = [&](const Chain&) -> std::optional<std::uint32_t> {
+    if (++taken > 100) {
+      return std::nullopt;
+    }
+    driver.add({{page, 16, true}});
+    return 0;
+  };
+  driver.add({{page, 16, true}});
+  EXPECT_TRUE(serve_at_once(active, 1, chain, take));
+  EXPECT_EQ(taken, kSize);
+  EXPECT_EQ(listener.again, std::vector<std::size_t>{1}) << "it has more";
+  EXPECT_EQ(listener.interrupts, 1);
+
+  listener.again.clear();
+  EXPECT_TRUE(serve_at_once(active, 1, chain, [](const Chain&) { return std::optional(0u); }));
+  EXPECT_TRUE(listener.again.empty()) << "there was one, and no more";
 }
 
 TEST(QueueErrors, HaveWords) {

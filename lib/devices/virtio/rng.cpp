@@ -46,7 +46,7 @@ void Rng::notify(std::size_t queue) {
   if (!active_) {
     return;
   }
-  if (!serve_at_once(active_->queues[queue], *active_->driver, chain_,
+  if (!serve_at_once(*active_, queue, chain_,
                      [](const Chain& chain) { return std::optional(fill(chain.writable)); })) {
     active_.reset();
   }

@@ -169,7 +169,7 @@ void Vsock::notify(std::size_t queue) {
       take_packet(chain);
       return 0;
     };
-    if (!serve_at_once(active_->queues[kTransmit], *active_->driver, chain_, take)) {
+    if (!serve_at_once(*active_, kTransmit, chain_, take)) {
       reset();
       return;
     }
@@ -455,7 +455,7 @@ void Vsock::send_waiting() {
     return;
   }
   const bool was_stalled = refusals_.size() >= kMostRefusals;
-  if (!serve_at_once(active_->queues[kReceive], *active_->driver, chain_,
+  if (!serve_at_once(*active_, kReceive, chain_,
                      [this](const Chain& chain) { return send_one(chain); })) {
     reset();
     return;

@@ -60,7 +60,10 @@ class VirtioDevices {
     std::unique_ptr<devices::virtio::Backend> backend;
     std::unique_ptr<devices::virtio::MmioTransport> transport;
     bool connected = false;
+    unsigned complaints = 0;  // about its driver
   };
+
+  void complain(Slot& slot, const std::string& words);
 
   VirtioDevices() = default;
 

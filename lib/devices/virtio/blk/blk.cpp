@@ -121,8 +121,7 @@ void Blk::serve_queue() {
     return;
   }
   starved_ = false;
-  if (serve(active_->queues[0], *active_->driver, chain_,
-            [this](Chain& chain) { return take(chain); })) {
+  if (serve(*active_, 0, chain_, [this](Chain& chain) { return take(chain); })) {
     parts_.io->submit();
   } else {
     reset();

@@ -43,6 +43,7 @@ void require(bool holds) {
 struct Ears final : virtio::DriverSide {
   void used_buffers() override {}
   void config_changed() override {}
+  void notify_again(std::size_t /*queue*/) override {}
   void broken(const virtio::QueueFault& /*fault*/) override {}
 };
 

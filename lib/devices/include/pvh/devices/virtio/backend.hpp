@@ -30,6 +30,8 @@ class DriverSide {
   virtual void used_buffers() = 0;
   // read_config() has something new.
   virtual void config_changed() = 0;
+  // notify() for this queue, once the loop has seen to everybody else.
+  virtual void notify_again(std::size_t queue) = 0;
   // The driver broke the rules: it is told that it must reset the device, and no queue is touched
   // until it does.
   virtual void broken(const QueueFault& fault) = 0;
@@ -73,13 +75,22 @@ class Backend {
 // to know, and sees to it that the driver rings for the next. take(chain) pushes the chain, now or
 // later, and gives true; or gives false to leave this chain and all behind it for another time, for
 // which the driver does not ring. False when the queue turned out broken, and the driver was told:
-// it must not be used any more.
+// it must not be used any more. No more chains than the queue holds are taken in one turn, or a
+// driver that refills it as fast as it is emptied would have the loop to itself.
 template <typename Take>
-[[nodiscard]] bool serve(Queue& queue, DriverSide& driver, Chain& chain, Take take) {
+[[nodiscard]] bool serve(Activation& active, std::size_t index, Chain& chain, Take take) {
+  Queue& queue = active.queues[index];
+  DriverSide& driver = *active.driver;
+  unsigned left = queue.size();
   bool more = true;
   while (more) {
     queue.mute_driver();
     for (;;) {
+      if (left == 0) {
+        driver.notify_again(index);
+        more = false;
+        break;
+      }
       const auto popped = queue.pop(chain);
       if (!popped) {
         driver.broken(popped.error());
@@ -94,6 +105,7 @@ template <typename Take>
         more = false;
         break;
       }
+      --left;
     }
   }
   if (queue.wants_interrupt()) {
@@ -106,11 +118,11 @@ template <typename Take>
 // there, or nothing to leave it. The chain goes back only then, for the driver may have another use
 // for its buffers at once.
 template <typename Take>
-[[nodiscard]] bool serve_at_once(Queue& queue, DriverSide& driver, Chain& chain, Take take) {
-  return serve(queue, driver, chain, [&queue, &take](Chain& taken) {
+[[nodiscard]] bool serve_at_once(Activation& active, std::size_t index, Chain& chain, Take take) {
+  return serve(active, index, chain, [&active, index, &take](Chain& taken) {
     const std::optional<std::uint32_t> written = take(taken);
     if (written) {
-      queue.push(taken.head, *written);
+      active.queues[index].push(taken.head, *written);
     }
     return written.has_value();
   });

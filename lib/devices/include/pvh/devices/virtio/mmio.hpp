@@ -75,6 +75,7 @@ class MmioTransport final : public Device, private DriverSide {
   // DriverSide
   void used_buffers() override;
   void config_changed() override;
+  void notify_again(std::size_t queue) override;
   void broken(const QueueFault& fault) override;
 
   [[nodiscard]] std::uint32_t read_register(std::uint64_t offset);

@@ -16,6 +16,7 @@
 #include <string>
 #include <vector>
 
+#include <pvh/abi/virtio_net.hpp>
 #include <pvh/base/event_fd.hpp>
 #include <pvh/devices/event_loop.hpp>
 #include <pvh/devices/net/end.hpp>
@@ -80,8 +81,8 @@ class Net final : public Backend {
   void look_at_link();
   void choose_events();
 
-  [[nodiscard]] Queue& receive_queue() { return active_->queues[0]; }
-  [[nodiscard]] Queue& transmit_queue() { return active_->queues[1]; }
+  [[nodiscard]] Queue& receive_queue() { return active_->queues[abi::VIRTIO_NET_RECEIVEQ]; }
+  [[nodiscard]] Queue& transmit_queue() { return active_->queues[abi::VIRTIO_NET_TRANSMITQ]; }
 
   Parts parts_;
   // Rung by receive() and transmit() when they did enough for one turn and others shall have
