@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include "bsd-walk/acpi.hpp"
 
-#include "bsd-walk/aml.hpp"
 #include "bsd-walk/claims.hpp"
 #include "bsd-walk/machine.hpp"
+#include "common/aml.hpp"
 
 namespace pvh::kernels::bsd {
 
@@ -84,7 +84,7 @@ bool has_power(const Acpi& acpi) {
   const bool reset = (flags & abi::ACPI_FADT_RESET_REGISTER) == 0
                          ? !reduced
                          : fadt.reset_register.address.get() != 0;
-  return sleep && reset && aml::sleep_type(acpi.dsdt, acpi.dsdt_size);
+  return sleep && reset && aml::sleep_type(acpi.dsdt);
 }
 
 void judge_fadt(const Root& root, Acpi& acpi) {
@@ -104,9 +104,9 @@ void judge_fadt(const Root& root, Acpi& acpi) {
   if (!good) {
     return;
   }
-  acpi.dsdt = dsdt + sizeof(abi::acpi_table_header);
-  acpi.dsdt_size = read<abi::acpi_table_header>(dsdt).length.get() -
-                   static_cast<std::uint32_t>(sizeof(abi::acpi_table_header));
+  acpi.dsdt = {reinterpret_cast<const char*>(dsdt + kDirectMap),
+               read<abi::acpi_table_header>(dsdt).length.get()};
+  acpi.dsdt.remove_prefix(sizeof(abi::acpi_table_header));
   judge(Claim::kAcpiPower, has_power(acpi),
         Line().text("FADT flags "sv).hex(acpi.fadt->flags.get()));
 }

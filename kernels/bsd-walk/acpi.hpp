@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <string_view>
 
 #include <pvh/abi/acpi.hpp>
 
@@ -16,8 +17,7 @@ struct Acpi {
   bool root = false;  // there is one
   bool madt = false;  // and it describes the processors, so that no MP table is needed
   std::optional<abi::acpi_table_fadt> fadt;
-  std::uint64_t dsdt = 0;
-  std::uint32_t dsdt_size = 0;
+  std::string_view dsdt;     // its bytes, behind the header
   std::uint32_t inputs = 0;  // of the I/O APICs together
 };
 

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include "bsd-walk/power.hpp"
 
-#include "bsd-walk/aml.hpp"
 #include "bsd-walk/claims.hpp"
 #include "bsd-walk/machine.hpp"
+#include "common/aml.hpp"
 
 namespace pvh::kernels::bsd {
 
@@ -37,7 +37,7 @@ void finish(const Acpi& acpi, const Environment& environment, bool conforming) {
     out8(kDebugExit, conforming ? 0x10 : 0x11);
   }
   if (acpi.fadt) {
-    if (const auto type = aml::sleep_type(acpi.dsdt, acpi.dsdt_size); type) {
+    if (const auto type = aml::sleep_type(acpi.dsdt); type) {
       sleep(*acpi.fadt, *type);
     }
     if ((acpi.fadt->flags.get() & abi::ACPI_FADT_RESET_REGISTER) != 0) {

@@ -3,9 +3,9 @@
 
 #include <pvh/abi/virtio.hpp>
 
-#include "bsd-walk/aml.hpp"
 #include "bsd-walk/claims.hpp"
 #include "bsd-walk/machine.hpp"
+#include "common/aml.hpp"
 
 namespace pvh::kernels::bsd {
 
@@ -126,10 +126,8 @@ std::uint32_t list(const Acpi& acpi, const Environment& environment,
                    aml::MmioDevice (&all)[kMost]) {
   std::uint32_t count = 0;
   if (acpi.root) {
-    std::uint64_t at = acpi.dsdt;
-    const std::uint64_t end = acpi.dsdt + acpi.dsdt_size;
-    for (auto one = aml::next_virtio(at, end); one && count < kMost;
-         one = aml::next_virtio(at, end)) {
+    std::string_view aml = acpi.dsdt;
+    for (auto one = aml::next_virtio(aml); one && count < kMost; one = aml::next_virtio(aml)) {
       all[count++] = *one;
     }
     return count;
