@@ -233,7 +233,7 @@ void VirtioDevices::measure_terminal() {
 
 // A driver that does wrong again and again shall not fill the host's logs.
 void VirtioDevices::complain(Slot& slot, const std::string& words) {
-  constexpr unsigned kMost = 8;
+  constexpr unsigned kMost = 4;
   if (slot.complaints < kMost) {
     ++slot.complaints;
     tell(notice_, slot.name,

@@ -8,7 +8,7 @@ case $todo in
 boot)
     # What the kernel said before this driver came, which Linux loses, and what it says from then on.
     dmesg >/dev/hvc0
-    echo "<1>said by printk" >/dev/kmsg
+    echo "<0>said by printk" >/dev/kmsg
     echo "THE-END" >/dev/hvc0
     ;;
 exchange)
