@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: BSD-2-Clause
-#include <algorithm>
 #include <array>
 #include <iterator>
 #include <span>
@@ -51,27 +50,16 @@ Result<std::vector<VirtioSlot>> virtio_slots(const MachineOptions& options) {
 }
 
 // As Linux's drivers/virtio/virtio_mmio.c reads it, for guests that do not learn of the devices
-// from ACPI. Before a "--" that stands alone: what follows that is init's.
+// from ACPI. In front of everything: behind it they might be init's (after "--") or a part of a
+// quoted text.
 std::string with_virtio(const std::string& command_line, const std::vector<VirtioSlot>& slots) {
-  if (slots.empty()) {
-    return command_line;
-  }
   std::string words;
   for (const VirtioSlot& slot : slots) {
     fmt::format_to(std::back_inserter(words), "{}virtio_mmio.device={}K@{:#x}:{}",
                    words.empty() ? "" : " ", slot.registers.size().value() >> 10,
                    slot.registers.first().value(), slot.gsi);
   }
-  // With a blank on either side, so that the first and the last word are no special case.
-  const std::string padded = " " + command_line + " ";
-  const std::size_t end = std::min(padded.find(" -- "), padded.size() - 1);
-  std::string line;
-  for (const std::string& part :
-       {padded.substr(0, end), words, padded.substr(end, padded.size() - 1 - end)}) {
-    const std::size_t first = std::min(part.find_first_not_of(' '), part.size());
-    line += line.empty() || first == part.size() ? part.substr(first) : " " + part.substr(first);
-  }
-  return line;
+  return words.empty() || command_line.empty() ? words + command_line : words + " " + command_line;
 }
 
 // The machine's tables, made for the places that the shape has for them.
