@@ -108,10 +108,13 @@ Parsed<std::chrono::nanoseconds> parse_seconds(std::string_view text) {
       std::from_chars(text.data(), text.data() + text.size(), seconds, std::chars_format::fixed);
   constexpr double kLongest = 1e9;
   const bool whole = error == std::errc() && end == text.data() + text.size();
-  if (!whole || !std::isfinite(seconds) || seconds <= 0 || seconds > kLongest) {
+  const bool possible = whole && std::isfinite(seconds) && seconds > 0 && seconds <= kLongest;
+  // Less than half a nanosecond is none, and a timer set to none never ends.
+  const std::chrono::nanoseconds time(possible ? std::llround(seconds * 1e9) : 0);
+  if (time.count() == 0) {
     return std::unexpected(fmt::format("\"{}\" is not a number of seconds above 0", text));
   }
-  return std::chrono::nanoseconds(std::llround(seconds * 1e9));
+  return time;
 }
 
 Parsed<ModuleOption> parse_module(std::string_view text) {

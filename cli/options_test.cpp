@@ -37,7 +37,10 @@ TEST(Size, RefusesWhatIsNone) {
 TEST(Seconds, MayHaveAFraction) {
   EXPECT_EQ(parse_seconds("1.5"), std::chrono::milliseconds(1500));
   EXPECT_EQ(parse_seconds("20"), std::chrono::seconds(20));
-  for (const auto* const text : {"", "0", "-1", "1s", "nan", "inf", "1e99", "x", "1000000000000"}) {
+  EXPECT_EQ(parse_seconds("0.000000001"), std::chrono::nanoseconds(1));
+  // The last is more than 0, but not by a nanosecond: it would be no time at all.
+  for (const auto* const text :
+       {"", "0", "-1", "1s", "nan", "inf", "1e99", "x", "1000000000000", "0.0000000001"}) {
     EXPECT_FALSE(parse_seconds(text)) << text;
   }
 }
