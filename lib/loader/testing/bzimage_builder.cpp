@@ -29,6 +29,9 @@ void require(bool ok) {
   }
 }
 
+// Small: a fuzzer packs by the thousand, and a packer's first step is to clear its window.
+constexpr std::uint32_t kWindow = 1u << 16;
+
 void append(ByteVector& bytes, base::Bytes more) {
   bytes.insert(bytes.end(), more.begin(), more.end());
 }
@@ -53,7 +56,7 @@ ByteVector pack_bzip2(base::Bytes content) {
   // libbz2 predates const; it does not write to its source.
   auto* const from = const_cast<char*>(reinterpret_cast<const char*>(content.data()));
   require(::BZ2_bzBuffToBuffCompress(reinterpret_cast<char*>(packed.data()), &size, from,
-                                     *base::narrow<unsigned>(content.size()), 9, 0, 0) == BZ_OK);
+                                     *base::narrow<unsigned>(content.size()), 1, 0, 0) == BZ_OK);
   packed.resize(size);
   return packed;
 }
@@ -73,6 +76,7 @@ ByteVector run_lzma(lzma_stream& stream, base::Bytes content) {
 ByteVector pack_lzma(base::Bytes content) {
   lzma_options_lzma options{};
   require(::lzma_lzma_preset(&options, 1) == 0);
+  options.dict_size = kWindow;
   lzma_stream stream = LZMA_STREAM_INIT;
   require(::lzma_alone_encoder(&stream, &options) == LZMA_OK);
   return run_lzma(stream, content);
@@ -81,6 +85,7 @@ ByteVector pack_lzma(base::Bytes content) {
 ByteVector pack_xz(base::Bytes content, bool x86) {
   lzma_options_lzma options{};
   require(::lzma_lzma_preset(&options, 1) == 0);
+  options.dict_size = kWindow;
   std::vector<lzma_filter> filters;
   if (x86) {
     filters.push_back({LZMA_FILTER_X86, nullptr});
