@@ -54,6 +54,38 @@ Wide end_of(base::Range range) {
   return Wide{range.last().value()} + 1;
 }
 
+// Segments near each other, as linkers make them; rarely so far apart that the loader puts
+// something in between.
+loader::Image some_image(Random& random) {
+  loader::Image kernel;
+  constexpr std::array<std::uint64_t, 7> kStarts{0x8000,   0x40000,   kMiB,     kMiB,
+                                                 2 * kMiB, 16 * kMiB, 40 * kMiB};
+  std::uint64_t at = random.one_of<std::uint64_t>(kStarts);
+  const std::uint64_t segments = 1 + random.upto(3);
+  kernel.elf = content();
+  for (std::uint64_t i = 0; i < segments; ++i) {
+    const std::uint64_t size = 1 + some_size(random, 256 * kKiB);
+    const std::uint64_t in_file = random.upto(std::min<std::uint64_t>(size, 64 * kKiB));
+    kernel.segments.push_back({.index = i,
+                               .header_offset = 0,
+                               .offset = random.upto(kMiB),
+                               .file_size = in_file,
+                               .paddr = base::PhysAddr(at),
+                               .memory_size = base::ByteSize(size),
+                               .vaddr = 0,
+                               .alignment = 1,
+                               .flags = 7});
+    at += size + (random.one_in(20) ? random.upto(3 * kMiB) : random.upto(3 * 4096));
+  }
+  kernel.pvh_entry = kernel.segments[0].paddr;
+  if (random.one_in(4)) {
+    kernel.relocation = loader::Relocation{.alignment = std::uint64_t{0x1000} << random.upto(9),
+                                           .min = base::PhysAddr(some_size(random, 16 * kMiB)),
+                                           .max = base::PhysAddr(UINT32_MAX)};
+  }
+  return kernel;
+}
+
 }  // namespace
 
 // ---- the machine
@@ -138,8 +170,12 @@ void GuestMachine::pause() {
 // ---- the world
 
 std::unique_ptr<World> World::draw(Random& random) {
+  return draw(random, some_image(random));
+}
+
+std::unique_ptr<World> World::draw(Random& random, loader::Image kernel) {
   std::unique_ptr<World> world(new World);
-  world->draw_image(random);
+  world->kernel_ = std::move(kernel);
   world->draw_options(random);
   auto boot = vmm::plan_boot(world->kernel_, world->options_);
   if (!boot) {
@@ -171,36 +207,6 @@ std::unique_ptr<World> World::draw(Random& random) {
   world->guest_->holes_read_as_ones = random.one_in(2);
   world->draw_xen(random);
   return world;
-}
-
-// Segments near each other, as linkers make them; rarely so far apart that the loader puts
-// something in between.
-void World::draw_image(Random& random) {
-  constexpr std::array<std::uint64_t, 7> kStarts{0x8000,   0x40000,   kMiB,     kMiB,
-                                                 2 * kMiB, 16 * kMiB, 40 * kMiB};
-  std::uint64_t at = random.one_of<std::uint64_t>(kStarts);
-  const std::uint64_t segments = 1 + random.upto(3);
-  kernel_.elf = content();
-  for (std::uint64_t i = 0; i < segments; ++i) {
-    const std::uint64_t size = 1 + some_size(random, 256 * kKiB);
-    const std::uint64_t in_file = random.upto(std::min<std::uint64_t>(size, 64 * kKiB));
-    kernel_.segments.push_back({.index = i,
-                                .header_offset = 0,
-                                .offset = random.upto(kMiB),
-                                .file_size = in_file,
-                                .paddr = base::PhysAddr(at),
-                                .memory_size = base::ByteSize(size),
-                                .vaddr = 0,
-                                .alignment = 1,
-                                .flags = 7});
-    at += size + (random.one_in(20) ? random.upto(3 * kMiB) : random.upto(3 * 4096));
-  }
-  kernel_.pvh_entry = kernel_.segments[0].paddr;
-  if (random.one_in(4)) {
-    kernel_.relocation = loader::Relocation{.alignment = std::uint64_t{0x1000} << random.upto(9),
-                                            .min = base::PhysAddr(some_size(random, 16 * kMiB)),
-                                            .max = base::PhysAddr(UINT32_MAX)};
-  }
 }
 
 void World::draw_options(Random& random) {

@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include <pvh/base/bytes.hpp>
 #include <pvh/guest/boot.hpp>
 #include <pvh/guest_memory/guest_memory.hpp>
 #include <pvh/loader/plan.hpp>
@@ -25,22 +26,38 @@
 
 namespace pvh::round_trip {
 
+// Numbers of a generator, or what a fuzzer wants them to be: its bytes, then zeroes.
 class Random {
  public:
   explicit Random(std::uint32_t seed) : engine_(seed) {}
+  explicit Random(base::Bytes bytes) : bytes_(bytes) {}
 
   // Not std::uniform_int_distribution, whose answers are each library's own.
   std::uint64_t upto(std::uint64_t most) {
-    return most == UINT64_MAX ? engine_() : engine_() % (most + 1);
+    const std::uint64_t number = bytes_ ? take(most) : engine_();
+    return most == UINT64_MAX ? number : number % (most + 1);
   }
-  bool one_in(std::uint64_t n) { return upto(n - 1) == 0; }
+  [[nodiscard]] bool spent() const { return bytes_ && bytes_->empty(); }
+  // What is rare is not what zeroes ask for.
+  bool one_in(std::uint64_t n) { return upto(n - 1) == (bytes_ ? n - 1 : 0); }
   template <typename T>
   const T& one_of(std::span<const T> choices) {
     return choices[upto(choices.size() - 1)];
   }
 
  private:
+  // As many bytes as the number may have.
+  std::uint64_t take(std::uint64_t most) {
+    std::uint64_t number = 0;
+    for (; most != 0 && !bytes_->empty(); most >>= 8) {
+      number = number << 8 | std::to_integer<std::uint64_t>(bytes_->front());
+      *bytes_ = bytes_->subspan(1);
+    }
+    return number;
+  }
+
   std::mt19937_64 engine_;
+  std::optional<base::Bytes> bytes_;
 };
 
 // The processor and Xen of a FakeMachine over the loader's guest memory. Writing fails the test.
@@ -79,6 +96,8 @@ class World {
  public:
   // Nothing where the loader refuses what was drawn or the host has not the memory.
   [[nodiscard]] static std::unique_ptr<World> draw(Random& random);
+  // The same with this kernel, whose file must outlive the world.
+  [[nodiscard]] static std::unique_ptr<World> draw(Random& random, loader::Image kernel);
   World(const World&) = delete;
   World& operator=(const World&) = delete;
 
@@ -99,7 +118,6 @@ class World {
 
  private:
   World() = default;
-  void draw_image(Random& random);
   void draw_options(Random& random);
   void draw_xen(Random& random);
 
