@@ -201,11 +201,15 @@ def settle(name: str, ended: Ended, junit: Path) -> Suite:
     return suite
 
 
-def unit_tests(build_dir: Path) -> list[list[str]]:
-    """The commands that CMake's add_test knows in this build: no leftovers of tests that are gone."""
+def known_tests(build_dir: Path) -> list[dict]:
+    """What CMake's add_test knows in this build: no leftovers of tests that are gone."""
     listing = subprocess.run(["ctest", "--test-dir", str(build_dir), "--show-only=json-v1"], check=True, text=True,
                              stdout=subprocess.PIPE).stdout
-    return [test["command"] for test in json.loads(listing)["tests"]]
+    return json.loads(listing)["tests"]
+
+
+def unit_tests(build_dir: Path) -> list[list[str]]:
+    return [test["command"] for test in known_tests(build_dir)]
 
 
 def run_unit_tests(build_dir: Path, report, limit: float = 180) -> None:
