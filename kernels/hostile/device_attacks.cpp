@@ -14,15 +14,6 @@ using std::string_view_literals::operator""sv;
 constexpr std::uint64_t kBuffers = 0x10000;
 constexpr std::uint64_t kGuestPort = 1000;
 
-const Device* find(const Attacker& guest, std::uint32_t id) {
-  for (const Device& device : guest.devices) {
-    if (device.id() == id) {
-      return &device;
-    }
-  }
-  return nullptr;
-}
-
 // One device whose queues are where the arena begins, brought up again whenever it has stopped.
 class Victim {
  public:
@@ -55,13 +46,21 @@ class Victim {
   const Device& device_;
 };
 
-// Page numbers of everything but what this guest itself stands on: devices, holes, past the end.
-void balloon_anything(Attacker& guest) {
-  const Device* const device = find(guest, abi::VIRTIO_ID_BALLOON);
-  if (device == nullptr) {
-    return;
+// An attack on the first device of a kind, if there is one, which is left reset.
+template <std::uint32_t Id, void (*Run)(Attacker&, Victim&)>
+void against(Attacker& guest) {
+  for (const Device& device : guest.devices) {
+    if (device.id() == Id) {
+      Victim victim(guest, device);
+      Run(guest, victim);
+      device.write(abi::VIRTIO_MMIO_STATUS, 0);
+      return;
+    }
   }
-  Victim victim(guest, *device);
+}
+
+// Page numbers of everything but what this guest itself stands on: devices, holes, past the end.
+void balloon_anything(Attacker& guest, Victim& victim) {
   auto* const pages = reinterpret_cast<std::uint32_t*>(guest.arena + kBuffers);
   for (std::uint32_t i = 0; i < guest.times(100); ++i) {
     for (std::uint32_t at = 0; at < 1024; ++at) {
@@ -73,16 +72,10 @@ void balloon_anything(Attacker& guest) {
     const Buffer chain[] = {{guest.arena + kBuffers, guest.random.below(4097), false}};
     victim.send(queue, chain);
   }
-  device->write(abi::VIRTIO_MMIO_STATUS, 0);
 }
 
 // Gives the host every page that there is, its own code's first: nobody can say where that ends.
-void balloon_itself(Attacker& guest) {
-  const Device* const device = find(guest, abi::VIRTIO_ID_BALLOON);
-  if (device == nullptr) {
-    return;
-  }
-  Victim victim(guest, *device);
+void balloon_itself(Attacker& guest, Victim& victim) {
   auto* const pages = reinterpret_cast<std::uint32_t*>(guest.arena + kBuffers);
   for (std::uint32_t first = 256; first < 65536; first += 1024) {
     for (std::uint32_t at = 0; at < 1024; ++at) {
@@ -119,12 +112,7 @@ abi::virtio_vsock_hdr some_packet(Random& random) {
 }
 
 // Right headers with everything in them wrong, and data with them or not.
-void vsock_packets(Attacker& guest) {
-  const Device* const device = find(guest, abi::VIRTIO_ID_VSOCK);
-  if (device == nullptr) {
-    return;
-  }
-  Victim victim(guest, *device);
+void vsock_packets(Attacker& guest, Victim& victim) {
   auto* const packet = reinterpret_cast<abi::virtio_vsock_hdr*>(guest.arena + kBuffers);
   for (std::uint32_t i = 0; i < guest.times(3000); ++i) {
     *packet = some_packet(guest.random);
@@ -137,17 +125,11 @@ void vsock_packets(Attacker& guest) {
     }
     victim.send(1, std::span(chain).first(1 + guest.random.below(2)));
   }
-  device->write(abi::VIRTIO_MMIO_STATUS, 0);
 }
 
 // As many connections as there are numbers, none of them ever used, to somebody who listens and to
 // nobody; or with data that the host does not read.
-void vsock_connections(Attacker& guest) {
-  const Device* const device = find(guest, abi::VIRTIO_ID_VSOCK);
-  if (device == nullptr) {
-    return;
-  }
-  Victim victim(guest, *device);
+void vsock_connections(Attacker& guest, Victim& victim) {
   auto* const packet = reinterpret_cast<abi::virtio_vsock_hdr*>(guest.arena + kBuffers);
   for (std::uint32_t i = 0; i < guest.times(3000); ++i) {
     *packet = {};
@@ -162,16 +144,10 @@ void vsock_connections(Attacker& guest) {
     victim.make_room(0);
     victim.send(1, chain);
   }
-  device->write(abi::VIRTIO_MMIO_STATUS, 0);
 }
 
 // Frames of any length with anything in them, as fast as they are taken.
-void network_frames(Attacker& guest) {
-  const Device* const device = find(guest, abi::VIRTIO_ID_NET);
-  if (device == nullptr) {
-    return;
-  }
-  Victim victim(guest, *device);
+void network_frames(Attacker& guest, Victim& victim) {
   auto* const bytes = reinterpret_cast<std::uint64_t*>(guest.arena + kBuffers);
   for (std::uint32_t i = 0; i < guest.times(3000); ++i) {
     for (std::uint32_t word = 0; word < 16; ++word) {
@@ -183,27 +159,23 @@ void network_frames(Attacker& guest) {
          false}};
     victim.send(1, std::span(chain).first(1 + guest.random.below(2)));
   }
-  device->write(abi::VIRTIO_MMIO_STATUS, 0);
 }
 
 // More than a console's reader takes, who takes nothing.
-void console_flood(Attacker& guest) {
-  const Device* const device = find(guest, abi::VIRTIO_ID_CONSOLE);
-  if (device == nullptr) {
-    return;
-  }
-  Victim victim(guest, *device);
+void console_flood(Attacker& guest, Victim& victim) {
   const Buffer chain[] = {{guest.arena + kBuffers, 0x80000, false}};
   for (std::uint32_t i = 0; i < guest.times(40); ++i) {
     victim.send(1, chain);
   }
-  device->write(abi::VIRTIO_MMIO_STATUS, 0);
 }
 
 constexpr Attack kAttacks[] = {
-    {"balloon-anything"sv, balloon_anything}, {"balloon-itself"sv, balloon_itself},
-    {"vsock-packets"sv, vsock_packets},       {"vsock-connections"sv, vsock_connections},
-    {"network-frames"sv, network_frames},     {"console-flood"sv, console_flood}};
+    {"balloon-anything"sv, against<abi::VIRTIO_ID_BALLOON, balloon_anything>},
+    {"balloon-itself"sv, against<abi::VIRTIO_ID_BALLOON, balloon_itself>},
+    {"vsock-packets"sv, against<abi::VIRTIO_ID_VSOCK, vsock_packets>},
+    {"vsock-connections"sv, against<abi::VIRTIO_ID_VSOCK, vsock_connections>},
+    {"network-frames"sv, against<abi::VIRTIO_ID_NET, network_frames>},
+    {"console-flood"sv, against<abi::VIRTIO_ID_CONSOLE, console_flood>}};
 
 }  // namespace
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // Against the transport and the queues, whatever the device.
 #include <iterator>
+#include <optional>
 
 #include "hostile/attacks.hpp"
 
@@ -175,16 +176,15 @@ void meddle(void* argument) {
 void moving_targets(Attacker& guest) {
   static guest::Processor processors[7];
   static std::uint8_t stacks[std::size(processors)][4096] __attribute__((aligned(16)));
-  static Meddler* meddlers[std::size(processors)];
-  static std::uint8_t room[std::size(processors)][sizeof(Meddler)]
-      __attribute__((aligned(alignof(Meddler))));
+  static std::optional<Meddler> meddlers[std::size(processors)];
   guest::ProcessorStarter starter(guest.boot);
   std::size_t count = 0;
   for (const guest::Processor& processor :
        guest::other_processors(guest.boot, processors).processors) {
-    meddlers[count] = new (room[count]) Meddler{guest};
+    meddlers[count].emplace(guest);
     meddlers[count]->guest.random = Random(guest.random.next());
-    if (starter.start(processor, meddle, meddlers[count], stacks[count] + sizeof(stacks[count]))) {
+    if (starter.start(processor, meddle, &*meddlers[count],
+                      stacks[count] + sizeof(stacks[count]))) {
       ++count;
     }
   }

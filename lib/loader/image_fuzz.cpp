@@ -26,20 +26,13 @@ extern "C" std::size_t LLVMFuzzerMutate(std::uint8_t* data, std::size_t size, st
 namespace {
 
 using namespace pvh;
+using fuzz::number;
 using fuzz::require;
 using loader::testkit::ByteVector;
 
 constexpr loader::ImageLimits kLimits{.unpacked = base::ByteSize(1 << 20)};
 
 // ---- bzImage
-
-std::uint64_t number(base::Bytes bytes, std::uint64_t at, std::size_t size) {
-  std::uint64_t value = 0;
-  for (std::size_t i = size; i-- > 0;) {
-    value = value << 8 | std::to_integer<std::uint64_t>(bytes[at + i]);
-  }
-  return value;
-}
 
 struct SecondReading {
   bool is_bzimage = false;

@@ -25,19 +25,12 @@ namespace {
 
 using namespace pvh;
 using namespace pvh::loader;
+using fuzz::number;
 using fuzz::require;
 using testkit::ByteVector;
 
 constexpr std::uint64_t kLoaded = 0x1000;  // bytes from testkit::kCodeAddress on
 constexpr std::size_t kMostBytes = 8192;   // of notes: fewer than the finder gives up at
-
-std::uint64_t number(base::Bytes bytes, std::uint64_t at, std::size_t size) {
-  std::uint64_t value = 0;
-  for (std::size_t i = size; i-- > 0;) {
-    value = value << 8 | std::to_integer<std::uint64_t>(bytes[at + i]);
-  }
-  return value;
-}
 
 // What a walk saw, in the terms of the file.
 struct Seen {

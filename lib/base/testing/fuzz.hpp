@@ -18,6 +18,15 @@ inline base::Bytes to_bytes(const std::uint8_t* data, std::size_t size) {
   return std::as_bytes(std::span(data, size));
 }
 
+// `size` little-endian bytes, for second readings: not by what the first one reads with.
+inline std::uint64_t number(base::Bytes bytes, std::uint64_t at, std::size_t size) {
+  std::uint64_t value = 0;
+  for (std::size_t i = size; i-- > 0;) {
+    value = value << 8 | std::to_integer<std::uint64_t>(bytes[at + i]);
+  }
+  return value;
+}
+
 // Ends the process where a claim does not hold, and says which: libFuzzer keeps the input.
 inline void require(bool holds,
                     const std::source_location& place = std::source_location::current()) {
